@@ -1,0 +1,80 @@
+"""Function and Version: what is deployed. A version never changes; what is served is a `Published` entry."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+Access = Literal["", "public", "token", "private"]
+Network = Literal["egress", "none", "private"]
+Dialect = Literal["", "native", "lambda", "asgi", "wsgi", "app"]
+
+MEMORY_START: Final = 256 * 1024 * 1024  # where memory = "auto" starts
+MEMORY_CAP: Final = 2 * 1024 * 1024 * 1024  # where memory = "auto" ends
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+
+
+class Route(Struct, frozen=True, array_like=True):
+    """One declared route. An empty host means every host, an empty method every method."""
+
+    host: str
+    method: str
+    path: str  # exact, or a prefix when it ends with "/*"
+
+
+class Version(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An immutable deployment of a function: code, layer and settings.
+
+    `code` and `layer` are SHA-256 digests (hex) of unpacked trees; an empty layer means none. `memory_bytes` 0 means
+    auto. `access` "" means the default that is decided per request. `streaming` dialects (ASGI, WSGI) get request
+    bodies as they arrive.
+    """
+
+    id: str  # ver_…
+    namespace: str
+    function: str
+    number: int
+    code: str
+    handler: str
+    layer: str = ""
+    runtime: str = "python3"
+    dialect: Dialect = ""
+    env: dict[str, str] = {}
+    memory_bytes: int = 0
+    cpu: float = 1.0
+    timeout_s: float = 30.0
+    concurrency: int = 1
+    instances_min: int = 0
+    instances_max: int = 1000
+    idle_s: float = 60.0
+    access: Access = ""
+    allow_async: bool = False
+    network: Network = "egress"
+    network_allow: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+    description: str = ""
+    labels: dict[str, str] = {}
+    created_us: int = 0
+
+    @property
+    def streaming(self) -> bool:
+        """May the request body reach the instance while it is still arriving?"""
+        return self.dialect in ("asgi", "wsgi")
+
+
+class Published(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the data plane knows of one function: enough to serve it without the control plane."""
+
+    namespace: str
+    name: str
+    live: Version
+    enabled: bool = True
+    concurrency_reserved: int = -1  # share of the namespace's concurrency; -1: none reserved; 0: off
+
+
+class Withdrawn(Struct, frozen=True, kw_only=True):
+    """A journal entry: the function is deleted."""
+
+    namespace: str
+    name: str
