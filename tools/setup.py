@@ -77,7 +77,9 @@ def version_of(path):
     """Return (major, minor), or None for what does not run: a version manager's stub, say."""
     try:
         code = "import sys; print(*sys.version_info[:2])"
-        out = subprocess.run([path, "-I", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30)
+        out = subprocess.run(
+            [path, "-I", "-c", code], check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30
+        )
         major, minor = out.stdout.split()
         return int(major), int(minor)
     except (OSError, ValueError, subprocess.SubprocessError):
@@ -118,8 +120,8 @@ def make_environment(python, venv):
 
 
 def runs(command):
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
-    return done.returncode == 0
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.run(command, check=False, **quiet).returncode == 0
 
 
 def by_what_is_there(_python, _venv, inside):
