@@ -78,6 +78,7 @@ class Invocation:
         "deadline_ns",
         "depth",
         "error",
+        "fed",
         "finished_ns",
         "frame",
         "http_status",
@@ -130,6 +131,7 @@ class Invocation:
         self.depth = depth
         self.rest: list[bytes] | None = None
         self.body_done = True  # False: the request body is still arriving (`Dispatcher.feed`)
+        self.fed = False  # a part of the body went to an instance as it arrived: it can't be sent again
         self.attempt = 0
         self.pool: Any = None  # the gateway's pool of the version
         self.instance: Any = None  # the gateway's instance that has it

@@ -1,0 +1,417 @@
+"""Channel: the gateway's side of one instance. Frames out, answers in, and who waits for what.
+
+It decides nothing about where events go (the pool does) and nothing about processes (the engine does). A wrong frame
+ends the instance, never the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any, Final, Protocol
+
+from wisp.runtime import frames
+from wisp.runtime.frames import FrameError
+from wispd.base.clock import Clock
+from wispd.base.errors import Fault
+from wispd.gateway.answers import clean_block, parse_outcome
+from wispd.gateway.billing import BusyShare, RunDelay
+from wispd.gateway.link import FrameLink, SeqpacketLink
+from wispd.gateway.upload import Upload
+from wispd.model.invocation import Invocation, Status
+from wispd.ports.engine import Started
+
+_HEADER_SIZE: Final = frames.HEADER.size
+_unpack = frames.HEADER.unpack_from
+_OUTCOME: Final = frames.OUTCOME
+_BODY: Final = frames.BODY
+_MORE: Final = frames.MORE
+_ERROR: Final = frames.ERROR
+_LOG_READ: Final = 65_536
+
+
+class ChannelOwner(Protocol):
+    """The pool, as its channels see it."""
+
+    measured: bool  # runs long enough to be worth reading the CPU wait where they begin
+
+    def became_ready(self, channel: Channel, dialect: str) -> None: ...
+
+    def init_failed(self, channel: Channel, fault: Fault) -> None: ...
+
+    def finished(self, channel: Channel, invocation: Invocation) -> None:
+        """The invocation is over and the slot free; its answer has been delivered."""
+
+    def hostile(self, channel: Channel, reason: str) -> None: ...
+
+    def link_closed(self, channel: Channel) -> None: ...
+
+    def called(self, channel: Channel, frame: frames.Frame) -> None:
+        """The function calls another one."""
+
+    def logged(self, channel: Channel, invocation: Invocation | None, text: bytes) -> None: ...
+
+
+class Channel:
+    """One instance's link, its events in flight and its clocks."""
+
+    __slots__ = (
+        "_clock",
+        "_delay",
+        "_held",
+        "_loop",
+        "_owner",
+        "_share",
+        "abandoned",
+        "bytes",
+        "calls_made",
+        "hot",
+        "idle_since_ns",
+        "inflight",
+        "init_ns",
+        "instance",
+        "last_answer_ns",
+        "link",
+        "log_fd",
+        "multiplexed",
+        "overdue",
+        "pooled",
+        "ready",
+        "ready_ns",
+        "sandbox_ns",
+        "started_ns",
+        "stopping",
+        "trial",
+        "uploads",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        owner: ChannelOwner,
+        started: Started,
+        *,
+        concurrency: int,
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._owner = owner
+        self.instance = started.instance
+        self.multiplexed = concurrency > 1
+        self.inflight: dict[int, Any] = {}  # call number → Invocation, in the order sent
+        self.abandoned: set[int] = set()  # calls given up while the instance still works on them (multiplexed)
+        self.uploads: dict[int, Upload] = {}
+        self._held: dict[int, int] = {}  # paused answers → body bytes they are owed
+        self.ready = False
+        self.stopping = False
+        self.overdue = False  # its head runs longer than expected: no event queues behind it
+        self.hot = False  # above the CPU target (concurrency above 1)
+        self.calls_made = False
+        self.trial: Any = None
+        self.pooled = started.pooled
+        self.bytes = 0
+        self.sandbox_ns = 0
+        self.init_ns = 0
+        self.started_ns = clock.monotonic_ns()
+        self.ready_ns = 0
+        self.last_answer_ns = 0
+        self.idle_since_ns = self.started_ns
+        self._delay = RunDelay(started.schedstat_fd)
+        self._share = BusyShare() if self.multiplexed else None
+        self.log_fd = started.log_fd
+        self.link: FrameLink = SeqpacketLink(loop, started.link_fd, started.steal_fd, self)
+        if self.log_fd >= 0:
+            os.set_blocking(self.log_fd, False)
+            loop.add_reader(self.log_fd, self._log_readable)
+
+    def begin(self, settings: bytes) -> None:
+        """Open the conversation: HELLO and INIT, whose answer comes as `became_ready` or `init_failed`."""
+        features = frames.FEATURE_STREAMING | frames.FEATURE_CALLS
+        self.link.send(frames.pack(frames.HELLO, features, meta=frames.VERSION))
+        self.link.send(frames.pack(frames.INIT, head=settings))
+
+    def send(self, invocation: Invocation) -> None:
+        """Put one event on its way."""
+        now = self._clock.monotonic_ns()
+        invocation.sent_ns = now
+        invocation.instance = self
+        invocation.status = Status.RUNNING
+        if not self.ready:
+            invocation.cold = True
+        if self._share is not None:
+            self._share.joined(invocation.number, now, len(self.inflight))
+        elif not self.inflight and self._owner.measured:
+            self._delay.mark()
+        self.inflight[invocation.number] = invocation
+        self.link.send(invocation.frame)
+        if invocation.rest is not None or not invocation.body_done:
+            self._upload(invocation)
+
+    def _upload(self, invocation: Invocation) -> None:
+        credit = frames.WINDOW_SIZE - frames.BODY_MAX if self.multiplexed else None
+        upload = Upload(self.link, credit)
+        self.uploads[invocation.number] = upload
+        upload.add(invocation.rest or [])
+        if not invocation.body_done and upload.willing:
+            invocation.sink.want_body(invocation)
+
+    def feed(self, invocation: Invocation, chunk: bytes, more: bool) -> bool:
+        """Pass on a part of a streamed request body; False: wait for `Sink.want_body`."""
+        invocation.body_done = not more
+        invocation.fed = True
+        upload = self.uploads.get(invocation.number)
+        if upload is None:
+            return True  # answered without reading its body
+        upload.add(frames.pack_body(invocation.number, chunk, more=more))
+        return upload.willing
+
+    def drained(self) -> None:
+        """The socket takes frames again: continue the uploads that stopped."""
+        for number, upload in list(self.uploads.items()):
+            invocation = self.inflight.get(number)
+            if upload.resume() and invocation is not None and not invocation.body_done:
+                invocation.sink.want_body(invocation)
+
+    def cancel(self, invocation: Invocation, reason: int) -> None:
+        """Tell a multiplexed instance that nobody waits; its late frames for this call are dropped."""
+        self.abandoned.add(invocation.number)
+        self.link.send(frames.pack(frames.CANCEL, invocation.number, meta=reason))
+
+    def pause(self, invocation: Invocation) -> None:
+        """The client reads slowly: let the instance wait."""
+        if self.multiplexed:
+            self._held.setdefault(invocation.number, 0)
+        else:
+            self.link.pause()
+
+    def resume(self, invocation: Invocation) -> None:
+        """The client reads again."""
+        if self.multiplexed:
+            self._grant(invocation.number, self._held.pop(invocation.number, 0))
+        else:
+            self.link.resume()
+
+    def _grant(self, number: int, size: int) -> None:
+        """Let the instance send `size` more body bytes of a call (multiplexed links only)."""
+        if number in self._held:
+            self._held[number] += size
+        elif self.multiplexed and size:
+            self.link.send(frames.pack(frames.WINDOW, number, head=frames.WINDOW_HEAD.pack(size)))
+
+    def close(self) -> None:
+        """Give all descriptors back. Idempotent."""
+        self.link.close()
+        self._delay.close()
+        if self.log_fd >= 0:
+            self._log_readable()
+        if self.log_fd >= 0:
+            self._loop.remove_reader(self.log_fd)
+            os.close(self.log_fd)
+            self.log_fd = -1
+
+    # ── frames from the instance ────────────────────────────────────────────────────────────────────────────
+
+    def packet(self, packet: bytes) -> None:
+        """Take one packet. All of it is hostile."""
+        try:
+            if len(packet) < _HEADER_SIZE:
+                raise FrameError(f"frame of {len(packet)} bytes")
+            type_, flags, meta, head_len, call, body_len = _unpack(packet)
+            if _HEADER_SIZE + head_len + body_len != len(packet) or body_len > frames.BODY_MAX:
+                raise FrameError(f"frame of {len(packet)} bytes says head {head_len} and body {body_len}")
+            if type_ == _OUTCOME:
+                self._outcome(packet, flags, meta, head_len, call)
+            elif type_ == _BODY:
+                self._body(call, flags, packet[_HEADER_SIZE + head_len :])
+            else:
+                self._rare(frames.parse(packet))
+        except FrameError as error:
+            self._owner.hostile(self, str(error))
+
+    def _outcome(self, packet: bytes, flags: int, status: int, head_len: int, call: int) -> None:
+        invocation = self.inflight.get(call)
+        if invocation is None:
+            self._stray(call, flags)
+            return
+        if (
+            not self.ready
+            or invocation.started_answer
+            or (not self.multiplexed and call != next(iter(self.inflight)))
+        ):
+            raise FrameError(f"answer to call {call} out of turn")
+        answer = parse_outcome(packet, head_len)
+        invocation.peak_bytes = answer.peak_bytes
+        if answer.log:
+            invocation.log = answer.log
+            invocation.log_dropped = answer.log_dropped
+        if flags & _ERROR:
+            message = answer.block[: frames.MESSAGE_MAX].decode("utf-8", "replace")
+            invocation.trace = answer.body
+            invocation.error = Fault("function_error", message)
+            self._settle(invocation, Status.ERROR)
+            invocation.sink.fault(invocation, invocation.error)
+        else:
+            if not 200 <= status <= 599:
+                raise FrameError(f"answer with HTTP status {status}")
+            block = clean_block(answer.block)
+            more = bool(flags & _MORE)
+            invocation.http_status = status
+            invocation.bytes_out = len(answer.body)
+            invocation.started_answer = True
+            if not more:
+                self._settle(invocation, Status.OK)
+            invocation.sink.head(invocation, status, block, answer.body, more)
+            if more:
+                self._grant(call, len(answer.body))
+                return
+        self._owner.finished(self, invocation)
+
+    def _body(self, call: int, flags: int, body: bytes) -> None:
+        invocation = self.inflight.get(call)
+        if invocation is None:
+            self._stray(call, flags)
+            return
+        if not invocation.started_answer:
+            raise FrameError(f"body of call {call} before its outcome")
+        if flags & _ERROR:
+            invocation.trace = body
+            invocation.error = Fault("function_error", "the function failed while it was streaming its answer")
+            self._settle(invocation, Status.ERROR)
+            invocation.sink.fault(invocation, invocation.error)
+            self._owner.finished(self, invocation)
+            return
+        more = bool(flags & _MORE)
+        invocation.bytes_out += len(body)
+        if not more:
+            self._settle(invocation, Status.OK)
+        invocation.sink.chunk(invocation, body, more)
+        if more:
+            self._grant(call, len(body))
+        else:
+            self._owner.finished(self, invocation)
+
+    def _stray(self, call: int, flags: int) -> None:
+        """An answer to a call that nobody waits for: expected once for each abandoned call."""
+        if call not in self.abandoned:
+            raise FrameError(f"answer to call {call}, which it was not given")
+        if not flags & _MORE:
+            self.abandoned.discard(call)
+
+    def _rare(self, frame: frames.Frame) -> None:
+        type_ = frame.type
+        if type_ == frames.HELLO:
+            if frame.meta != frames.VERSION:
+                raise FrameError(f"wire version {frame.meta}, this gateway speaks {frames.VERSION}")
+        elif type_ == frames.READY and not self.ready:
+            self._ready(frame)
+        elif type_ == frames.FAILED and not self.ready:
+            self._failed(frame)
+        elif type_ == frames.LOG:
+            self._owner.logged(self, self.inflight.get(frame.call), frame.body)
+        elif type_ == frames.CALL and self.ready and self.inflight:
+            self.calls_made = True
+            self._owner.called(self, frame)
+        elif type_ == frames.WINDOW and self.multiplexed and len(frame.head) == frames.WINDOW_HEAD.size:
+            self._window(frame)
+        elif not frame.flags & frames.OPTIONAL:
+            raise FrameError(f"frame of type {type_} where it has no place")
+
+    def _window(self, frame: frames.Frame) -> None:
+        upload = self.uploads.get(frame.call)
+        invocation = self.inflight.get(frame.call)
+        if upload is None or invocation is None:
+            return
+        (size,) = frames.WINDOW_HEAD.unpack(frame.head)
+        if upload.grant(min(size, frames.WINDOW_SIZE)) and not invocation.body_done:
+            invocation.sink.want_body(invocation)
+
+    def _ready(self, frame: frames.Frame) -> None:
+        if frame.meta >= len(frames.DIALECTS) or len(frame.head) != frames.READY_HEAD.size:
+            raise FrameError(f"ready with dialect {frame.meta} and a head of {len(frame.head)} bytes")
+        now = self._clock.monotonic_ns()
+        self.ready = True
+        self.ready_ns = self.last_answer_ns = now
+        self.init_ns = now - self.started_ns
+        _, self.bytes = frames.READY_HEAD.unpack(frame.head)
+        for invocation in self.inflight.values():
+            invocation.init_ns = self.init_ns
+        self._delay.mark()
+        self._owner.became_ready(self, frames.DIALECTS[frame.meta])
+
+    def _failed(self, frame: frames.Frame) -> None:
+        message = frame.head[: frames.MESSAGE_MAX].decode("utf-8", "replace")
+        fault = Fault("init_failed", message, failure=frame.meta)
+        for invocation in self.inflight.values():
+            invocation.trace = frame.body
+        self._owner.logged(self, None, frame.body)
+        self._owner.init_failed(self, fault)
+
+    # ── endings ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _settle(self, invocation: Invocation, status: Status) -> None:
+        """Stop the clocks of an invocation that has its last frame."""
+        now = self._clock.monotonic_ns()
+        start = invocation.sent_ns if invocation.sent_ns > self.last_answer_ns else self.last_answer_ns
+        if self._share is not None:
+            invocation.run_ns = now - max(invocation.sent_ns, self.ready_ns)
+            self._leave(invocation)
+            invocation.billed_ns = self._share.left(invocation.number, now, len(self.inflight) + 1)
+        else:
+            invocation.run_ns = now - start
+            invocation.billed_ns = invocation.run_ns - self._delay.waited(invocation.run_ns)
+            self._leave(invocation)
+        self.last_answer_ns = now
+        invocation.finished_ns = now
+        invocation.status = status
+        self.overdue = False
+
+    def give_up(self, invocation: Invocation, status: Status) -> None:
+        """End an invocation whose last frame never came (deadline, disconnect, loss)."""
+        if invocation.number in self.inflight:
+            self._settle(invocation, status)
+
+    def _leave(self, invocation: Invocation) -> None:
+        self.inflight.pop(invocation.number, None)
+        if not self.multiplexed:
+            self.link.resume()
+        elif self._held:
+            self._held.pop(invocation.number, None)
+        if self.uploads:
+            self.uploads.pop(invocation.number, None)
+        if not self.inflight:
+            self.idle_since_ns = self._clock.monotonic_ns()
+
+    def closed(self) -> None:
+        """The instance closed its link."""
+        self._owner.link_closed(self)
+
+    def take_back(self) -> list[Invocation]:
+        """Return the invocations that the instance has provably not begun, in order; they are no longer its."""
+        again: list[Invocation] = []
+        for packet in self.link.take_back():
+            type_, _, _, _, call, _ = _unpack(packet)
+            invocation = self.inflight.get(call)
+            if type_ == frames.INVOKE and invocation is not None and not invocation.fed:
+                del self.inflight[call]
+                self.uploads.pop(call, None)
+                invocation.instance = None
+                invocation.status = Status.QUEUED
+                again.append(invocation)
+            elif type_ not in (frames.INVOKE, frames.BODY) and not self.stopping:
+                self.link.send(packet)  # not an event: the instance still needs it
+        return again
+
+    def _log_readable(self) -> None:
+        try:
+            text = os.read(self.log_fd, _LOG_READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            text = b""
+        if text:
+            self._owner.logged(self, None, text)
+        else:
+            self._loop.remove_reader(self.log_fd)
+            os.close(self.log_fd)
+            self.log_fd = -1

@@ -1,0 +1,488 @@
+"""Pool: the instances of one version and the invocations that wait for them, first come first served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+import msgspec
+
+from wisp.runtime.frames import CANCEL, CANCEL_DEADLINE, FAILURE_SETTINGS, Frame, pack
+from wispd.base.clock import Clock
+from wispd.base.errors import Fault
+from wispd.gateway.balancing import DEPTH_MAX, QUEUE_AHEAD_NS, Choice, choose, overdue_ns, smooth, warm_target
+from wispd.gateway.channel import Channel
+from wispd.model.function import MEMORY_CAP, MEMORY_START, Version
+from wispd.model.invocation import Invocation, Status
+from wispd.ports.demand import Demand, IdleInstance, Scaler
+from wispd.ports.engine import ExitCause, Exited, Started
+
+RESERVE_MIN: Final = 32 * 1024 * 1024  # what an active instance reserves at least
+RESERVE_FACTOR: Final = 1.25  # over the peak that was observed
+LINK_CLOSED_GRACE_S: Final = 1.0
+CANCEL_GRACE_S: Final = 1.0  # for an instance to stop streaming to a client that went away
+_LOOKED_AT: Final = 8  # busy instances considered for queueing ahead
+_RATE_WEIGHT: Final = 0.5
+
+TrialDone = Callable[[str, Fault | None], None]  # dialect, or why it does not start
+
+
+class PoolOwner(Protocol):
+    """The dispatcher, as its pools see it."""
+
+    def settled(self, invocation: Invocation) -> None:
+        """The invocation is over."""
+
+    def fail(self, invocation: Invocation, status: Status, fault: Fault) -> None:
+        """End an invocation that got no answer."""
+
+    def watch_queue(self, channel: Channel) -> None:
+        """Events are queued ahead on this channel: look for an overdue head."""
+
+    def called(self, pool: Pool, channel: Channel, frame: Frame) -> None: ...
+
+    def logged(self, pool: Pool, channel: Channel, invocation: Invocation | None, text: bytes) -> None: ...
+
+    def cold_started(self, pool: Pool, channel: Channel) -> None: ...
+
+
+class Pool:
+    """Instances and waiters of one version."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, version: Version, *, owner: PoolOwner, scaler: Scaler
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._owner = owner
+        self._scaler = scaler
+        self.version = version
+        self.memory_bytes = version.memory_bytes or MEMORY_START
+        self.concurrency = version.concurrency
+        self.channels: dict[int, Channel] = {}
+        self.idle: list[Channel] = []  # concurrency 1: last used is used first, so the rest can end
+        self.busy: dict[int, Channel] = {}
+        self.waiting: deque[Invocation] = deque()
+        self.starting = 0  # asked for, not yet started by the engine
+        self.warming = 0  # started, not yet initialised
+        self.trials: deque[TrialDone] = deque()
+        self.estimate_ns = 0
+        self.measured = True
+        self.warm = 1
+        self.arrivals = 0
+        self.rate_per_s = 0.0
+        self.peak_bytes = 0
+        self.retired = False
+        self.last_fault: Fault | None = None
+        self.last_used_ns = clock.monotonic_ns()
+        self._settings = b""
+
+    # ── events in ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def offer(self, invocation: Invocation) -> None:
+        """Give the invocation a slot, or let it wait and wake the autoscaler."""
+        self.arrivals += 1
+        if self.waiting or not self._place(invocation):
+            self.waiting.append(invocation)
+            self._scaler.wake(self)
+
+    def _place(self, invocation: Invocation) -> bool:
+        if self.concurrency > 1:
+            channel = self._slot()
+            if channel is None:
+                return False
+            self._give(channel, invocation)
+            return True
+        ahead, behind = self._ahead(invocation)
+        choice = choose(
+            estimate_ns=self.estimate_ns, warm=self.warm, busy=len(self.busy), idle=len(self.idle), ahead=ahead
+        )
+        if choice is Choice.IDLE:
+            self._give(self.idle.pop(), invocation)
+            return True
+        if choice is Choice.AHEAD and behind is not None:
+            self._give(behind, invocation)
+            self._owner.watch_queue(behind)
+            return True
+        return False
+
+    def _ahead(self, invocation: Invocation) -> tuple[int, Channel | None]:
+        """Find the busy instance with the fewest events, among those that an event may queue behind."""
+        best: Channel | None = None
+        fewest = -1
+        if not self.measured and invocation.rest is None and invocation.body_done:
+            for count, channel in enumerate(reversed(self.busy.values())):
+                if count == _LOOKED_AT:
+                    break
+                depth = len(channel.inflight)
+                if (fewest < 0 or depth < fewest) and not self._closed_to_queue(channel):
+                    fewest, best = depth, channel
+        return fewest, best
+
+    @staticmethod
+    def _closed_to_queue(channel: Channel) -> bool:
+        return channel.overdue or channel.stopping or channel.calls_made or not channel.ready or bool(channel.uploads)
+
+    def _slot(self) -> Channel | None:
+        """Multiplexed: the fullest instance below its concurrency that is not hot, so that the rest can end."""
+        best: Channel | None = None
+        for channel in self.channels.values():
+            used = len(channel.inflight)
+            if channel.stopping or channel.trial or used >= self.concurrency or (channel.hot and used):
+                continue
+            if best is None or used > len(best.inflight):
+                best = channel
+        return best
+
+    def _give(self, channel: Channel, invocation: Invocation) -> None:
+        self.busy[channel.instance] = channel
+        channel.send(invocation)
+
+    def _has_room(self, channel: Channel) -> bool:
+        """May the instance be given the first of those who wait?"""
+        depth = len(channel.inflight)
+        if channel.stopping or depth < self.concurrency:
+            return not channel.stopping
+        first = self.waiting[0]
+        if self.concurrency > 1 or self.measured or first.rest is not None or not first.body_done:
+            return False
+        return depth * self.estimate_ns <= QUEUE_AHEAD_NS and depth < DEPTH_MAX and not self._closed_to_queue(channel)
+
+    def _pump(self, channel: Channel) -> None:
+        """Fill the slots of an instance from those who wait."""
+        while self.waiting and self._has_room(channel):
+            self._give(channel, self.waiting.popleft())
+        if len(channel.inflight) > self.concurrency:
+            self._owner.watch_queue(channel)
+        if channel.inflight or channel.stopping:
+            return
+        self.busy.pop(channel.instance, None)
+        if self.retired:
+            self._stop(channel)
+        elif self.concurrency == 1 and channel.ready:
+            self.idle.append(channel)
+
+    def requeue(self, invocations: Iterable[Invocation]) -> None:
+        """Place invocations that were taken back, before those who came later."""
+        again = list(invocations)
+        while again:
+            if not self._place(again[0]):
+                self.waiting.extendleft(reversed(again))
+                self._scaler.wake(self)
+                return
+            again.pop(0)
+
+    def relieve(self, channel: Channel) -> bool:
+        """Take back what waits unread behind an overdue head; False: nothing waits there any more."""
+        channel.link.poll()
+        if len(channel.inflight) < 2 or channel.stopping:
+            return False
+        head = next(iter(channel.inflight.values()))
+        begun_ns = max(head.sent_ns, channel.last_answer_ns)
+        if self._clock.monotonic_ns() - begun_ns > overdue_ns(self.estimate_ns):
+            channel.overdue = True
+            self.requeue(channel.take_back())
+        return len(channel.inflight) > 1
+
+    # ── what the autoscaler sees and does ───────────────────────────────────────────────────────────────────
+
+    def demand(self) -> Demand:
+        """Return the present demand."""
+        ready = len(self.channels) - self.warming
+        if self.concurrency == 1:
+            spare = len(self.idle) + self.starting
+            if self.warming:
+                spare += sum(
+                    1 for c in self.channels.values() if not (c.ready or c.inflight or c.stopping or c.trial)
+                )
+        else:
+            open_ = [c for c in self.channels.values() if not c.stopping and not c.hot and not c.trial]
+            spare = sum(self.concurrency - len(c.inflight) for c in open_) + self.starting * self.concurrency
+        return Demand(
+            waiting=len(self.waiting),
+            busy=len(self.busy),
+            ready=ready,
+            starting=self.starting + self.warming,
+            hot=sum(1 for c in self.channels.values() if c.hot),
+            spare=spare,
+            minimum=0 if self.retired else self.version.instances_min,
+            maximum=self.version.instances_max,
+        )
+
+    def idle_instances(self) -> list[IdleInstance]:
+        """Return the idle ones, the longest idle first."""
+        quiet = [c for c in self.channels.values() if c.ready and not c.inflight and not c.stopping and not c.trial]
+        found = [IdleInstance(instance=c.instance, idle_since_ns=c.idle_since_ns, bytes=c.bytes) for c in quiet]
+        return sorted(found, key=lambda one: one.idle_since_ns)
+
+    def expected_bytes(self) -> int:
+        """Return what one active instance reserves."""
+        return min(max(RESERVE_MIN, int(self.peak_bytes * RESERVE_FACTOR)), max(self.memory_bytes, RESERVE_MIN))
+
+    def reserved_bytes(self) -> int:
+        """Return what the pool counts against the node's budget: active ones a reserve, idle ones their actual use."""
+        active = self.expected_bytes()
+        total = self.starting * active
+        for channel in self.channels.values():
+            total += active if channel.inflight or not channel.ready else min(channel.bytes, active)
+        return total
+
+    def starting_added(self, count: int) -> None:
+        self.starting += count
+
+    def adopt(self, started: Started, start_ns: int) -> None:
+        """Take over an instance that the engine started, and give it what waits."""
+        self.starting = max(0, self.starting - 1)
+        channel = Channel(self._loop, self._clock, self, started, concurrency=self.concurrency)
+        channel.sandbox_ns = start_ns
+        self.channels[started.instance] = channel
+        self.warming += 1
+        channel.begin(self._init_settings(started))
+        if self.trials:
+            channel.trial = self.trials.popleft()
+            self._scaler.wake(self)
+        else:
+            self.busy[started.instance] = channel
+            self._pump(channel)
+
+    def _init_settings(self, started: Started) -> bytes:
+        version = self.version
+        return msgspec.json.encode(
+            {
+                "function": version.function,
+                "namespace": version.namespace,
+                "version": version.number,
+                "version_id": version.id,
+                "handler": version.handler,
+                "dialect": version.dialect,
+                "code": started.code_path,
+                "layer": started.layer_path,
+                "env": version.env,
+                "memory_bytes": self.memory_bytes,
+                "timeout_s": version.timeout_s,
+                "concurrency": version.concurrency,
+                "mount": f"/fn/{version.function}",
+            }
+        )
+
+    def start_refused(self, fault: Fault) -> None:
+        """The engine or the budget refused a start."""
+        self.starting = max(0, self.starting - 1)
+        self.last_fault = fault
+        if self.trials:
+            self.trials.popleft()("", fault)
+        elif not self.channels and not self.starting:
+            self.fail_waiting(fault)
+
+    def start_lost(self) -> None:
+        self.starting = max(0, self.starting - 1)
+
+    def sampled(self, instance: int, size: int) -> None:
+        channel = self.channels.get(instance)
+        if channel is not None:
+            channel.bytes = size
+            self.peak_bytes = max(self.peak_bytes, size)
+
+    def trials_waiting(self) -> int:
+        return len(self.trials)
+
+    @property
+    def empty(self) -> bool:
+        """No instance, nobody waiting, nothing on its way."""
+        return not (self.channels or self.waiting or self.starting or self.trials or self.version.instances_min)
+
+    def fail_waiting(self, fault: Fault) -> None:
+        """Nobody can serve those who wait."""
+        while self.waiting:
+            self._owner.fail(self.waiting.popleft(), Status.ERROR, fault)
+
+    # ── what channels tell ──────────────────────────────────────────────────────────────────────────────────
+
+    def became_ready(self, channel: Channel, dialect: str) -> None:
+        self.warming -= 1
+        self.last_fault = None
+        self._scaler.succeeded(self)
+        if channel.trial is not None:
+            self._stop(channel)
+            channel.trial(dialect, None)
+            return
+        self._owner.cold_started(self, channel)
+        if not channel.inflight:
+            self._pump(channel)
+
+    def init_failed(self, channel: Channel, fault: Fault) -> None:
+        """The code does not initialise. Who was given to this instance fails at once; the rest wait for the next try."""
+        self.last_fault = fault
+        self._stop(channel)
+        if channel.trial is not None:
+            channel.trial("", fault)
+            return
+        for invocation in list(channel.inflight.values()):
+            channel.give_up(invocation, Status.ERROR)
+            self._owner.fail(invocation, Status.ERROR, fault)
+        if fault.facts.get("failure") != FAILURE_SETTINGS:
+            self._scaler.failed(self)
+
+    def finished(self, channel: Channel, invocation: Invocation) -> None:
+        self.estimate_ns = smooth(self.estimate_ns, invocation.run_ns)
+        self.measured = self.estimate_ns > QUEUE_AHEAD_NS
+        if invocation.peak_bytes > channel.bytes:
+            channel.bytes = min(invocation.peak_bytes, self.memory_bytes)
+        self._owner.settled(invocation)
+        if len(channel.inflight) < self.concurrency:
+            self._pump(channel)
+
+    def hostile(self, channel: Channel, reason: str) -> None:
+        fault = Fault("invalid_answer", f"the instance broke the protocol: {reason}")
+        self._lose(channel, Status.INSTANCE_LOST, fault)
+
+    def called(self, channel: Channel, frame: Frame) -> None:
+        if len(channel.inflight) > 1 and self.concurrency == 1:
+            self.requeue(
+                channel.take_back()
+            )  # a function that calls others does not make queued events wait for them
+        self._owner.called(self, channel, frame)
+
+    def logged(self, channel: Channel, invocation: Invocation | None, text: bytes) -> None:
+        self._owner.logged(self, channel, invocation, text)
+
+    def link_closed(self, channel: Channel) -> None:
+        """The instance is dying. What it never began goes to others; what it began waits for the cause (`ended`)."""
+        again = channel.take_back()
+        self._leave(channel)
+        # The engine knows why only after the process is reaped; one that closed its link and lives on is ended then.
+        self._loop.call_later(LINK_CLOSED_GRACE_S, self._scaler.stop, channel.instance)
+        self.requeue(again)
+
+    # ── endings ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def ended(self, exited: Exited) -> None:
+        """The engine says that an instance is gone, and why."""
+        channel = self.channels.get(exited.instance)
+        if channel is None:
+            return
+        self.peak_bytes = max(self.peak_bytes, exited.peak_bytes)
+        channel.link.poll()  # answers that were sent before the end still count
+        again = channel.take_back()
+        status, fault = self._verdict(exited)
+        if not channel.ready and not channel.stopping:
+            self.last_fault = fault
+            self._scaler.failed(self)
+        self._lose(channel, status, fault)
+        self._forget(channel)
+        self.requeue(again)
+        if self.waiting:
+            self._scaler.wake(self)
+
+    def _verdict(self, exited: Exited) -> tuple[Status, Fault]:
+        if exited.cause is ExitCause.MEMORY_EXHAUSTED:
+            return Status.MEMORY_EXHAUSTED, self._out_of_memory()
+        how = {
+            ExitCause.EXITED: f"it exited with code {exited.status}",
+            ExitCause.SIGNALLED: f"it was ended by signal {exited.status}",
+            ExitCause.LAUNCHER_LOST: "the launcher was restarted",
+            ExitCause.STOPPED: "it was stopped",
+        }[exited.cause]
+        return Status.INSTANCE_LOST, Fault(
+            "instance_lost", f"the instance is gone: {how}", cause=exited.cause.name.lower()
+        )
+
+    def _out_of_memory(self) -> Fault:
+        size_mb = self.memory_bytes >> 20
+        message = f"the function used more than its {size_mb} MB of memory"
+        if self.version.memory_bytes == 0 and self.memory_bytes < MEMORY_CAP:
+            self.memory_bytes = min(self.memory_bytes * 2, MEMORY_CAP)
+            message += f'; memory = "auto": new instances get {self.memory_bytes >> 20} MB'
+        else:
+            message += "; set a larger memory"
+        return Fault("memory_exhausted", message, memory_bytes=size_mb << 20)
+
+    def _lose(self, channel: Channel, status: Status, fault: Fault) -> None:
+        """Everything the instance began is lost."""
+        self._stop(channel)
+        if channel.trial is not None:
+            trial, channel.trial = channel.trial, None
+            if not channel.ready:
+                trial("", fault)
+        for invocation in list(channel.inflight.values()):
+            channel.give_up(invocation, status)
+            self._owner.fail(invocation, status, fault)
+
+    def _stop(self, channel: Channel) -> None:
+        """Give the instance no more events and end it."""
+        if not channel.stopping:
+            self._leave(channel)
+            self._scaler.stop(channel.instance)
+
+    def _leave(self, channel: Channel) -> None:
+        """Take the instance out of service."""
+        channel.stopping = True
+        self.busy.pop(channel.instance, None)
+        if channel in self.idle:
+            self.idle.remove(channel)
+
+    def end(self, instance: int) -> None:
+        """End one instance on behalf of the autoscaler (idle, evicted)."""
+        channel = self.channels.get(instance)
+        if channel is not None:
+            self._stop(channel)
+
+    def _forget(self, channel: Channel) -> None:
+        if not channel.ready:
+            self.warming -= 1
+        self._stop(channel)
+        del self.channels[channel.instance]
+        channel.close()
+
+    def overdue(self, invocation: Invocation) -> None:
+        """The deadline of a running invocation has passed."""
+        channel: Channel = invocation.instance
+        if self.concurrency > 1 and channel.ready:
+            channel.give_up(invocation, Status.TIMEOUT)
+            channel.cancel(invocation, CANCEL_DEADLINE)
+            self._pump(channel)
+        elif channel.ready:
+            again = channel.take_back()
+            channel.give_up(invocation, Status.TIMEOUT)
+            self._stop(channel)
+            self.requeue(again)
+        else:
+            channel.give_up(invocation, Status.TIMEOUT)  # initialisation goes on: the next call finds it done
+
+    def cancel(self, invocation: Invocation, reason: int) -> bool:
+        """The client went away. True: the invocation is over; False: it runs on, unheard, until it ends by itself."""
+        channel: Channel | None = invocation.instance
+        if channel is None:
+            if invocation in self.waiting:
+                self.waiting.remove(invocation)
+            return True
+        if self.concurrency > 1:
+            channel.give_up(invocation, Status.CANCELLED)
+            channel.cancel(invocation, reason)
+            self._pump(channel)
+            return True
+        if next(iter(channel.inflight)) != invocation.number:
+            again = channel.take_back()
+            self.requeue(one for one in again if one is not invocation)
+            if invocation in again:
+                return True
+        channel.link.resume()
+        channel.link.send(pack(CANCEL, invocation.number, meta=reason))
+        if invocation.started_answer:
+            self._loop.call_later(CANCEL_GRACE_S, self._end_stream, channel, invocation.number)
+        return False
+
+    def _end_stream(self, channel: Channel, number: int) -> None:
+        """A stream that nobody hears and that does not stop is ended with its instance."""
+        if number in channel.inflight:
+            self._stop(channel)
+
+    def measure(self, seconds: float) -> None:
+        """Fold the arrivals of the last `seconds` into the rate and set the warm target."""
+        self.rate_per_s += (self.arrivals / seconds - self.rate_per_s) * _RATE_WEIGHT
+        if self.arrivals:
+            self.last_used_ns = self._clock.monotonic_ns()
+        self.arrivals = 0
+        self.warm = warm_target(self.rate_per_s, self.estimate_ns)
