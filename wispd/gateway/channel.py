@@ -7,7 +7,6 @@ ends the instance, never the gateway.
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Any, Final, Protocol
 
 from wisp.runtime import frames
@@ -17,6 +16,7 @@ from wispd.base.errors import Fault
 from wispd.gateway.answers import clean_block, parse_outcome
 from wispd.gateway.billing import BusyShare, RunDelay
 from wispd.gateway.link import FrameLink, SeqpacketLink
+from wispd.gateway.logpipe import LogPipe
 from wispd.gateway.upload import Upload
 from wispd.model.invocation import Invocation, Status
 from wispd.ports.engine import Started
@@ -27,7 +27,6 @@ _OUTCOME: Final = frames.OUTCOME
 _BODY: Final = frames.BODY
 _MORE: Final = frames.MORE
 _ERROR: Final = frames.ERROR
-_LOG_READ: Final = 65_536
 
 
 class ChannelOwner(Protocol):
@@ -59,8 +58,8 @@ class Channel:
         "_clock",
         "_delay",
         "_held",
-        "_loop",
         "_owner",
+        "_pipe",
         "_share",
         "abandoned",
         "bytes",
@@ -72,7 +71,7 @@ class Channel:
         "instance",
         "last_answer_ns",
         "link",
-        "log_fd",
+        "memory_bytes",
         "multiplexed",
         "overdue",
         "pooled",
@@ -94,7 +93,6 @@ class Channel:
         *,
         concurrency: int,
     ) -> None:
-        self._loop = loop
         self._clock = clock
         self._owner = owner
         self.instance = started.instance
@@ -111,6 +109,7 @@ class Channel:
         self.trial: Any = None
         self.pooled = started.pooled
         self.bytes = 0
+        self.memory_bytes = 0
         self.sandbox_ns = 0
         self.init_ns = 0
         self.started_ns = clock.monotonic_ns()
@@ -119,11 +118,13 @@ class Channel:
         self.idle_since_ns = self.started_ns
         self._delay = RunDelay(started.schedstat_fd)
         self._share = BusyShare() if self.multiplexed else None
-        self.log_fd = started.log_fd
         self.link: FrameLink = SeqpacketLink(loop, started.link_fd, started.steal_fd, self)
-        if self.log_fd >= 0:
-            os.set_blocking(self.log_fd, False)
-            loop.add_reader(self.log_fd, self._log_readable)
+        self._pipe = LogPipe(loop, started.log_fd, lambda text: owner.logged(self, None, text))
+
+    @property
+    def open_to_queue(self) -> bool:
+        """May an event queue behind those it has?"""
+        return self.ready and not (self.overdue or self.stopping or self.calls_made or self.uploads)
 
     def begin(self, settings: bytes) -> None:
         """Open the conversation: HELLO and INIT, whose answer comes as `became_ready` or `init_failed`."""
@@ -203,12 +204,7 @@ class Channel:
         """Give all descriptors back. Idempotent."""
         self.link.close()
         self._delay.close()
-        if self.log_fd >= 0:
-            self._log_readable()
-        if self.log_fd >= 0:
-            self._loop.remove_reader(self.log_fd)
-            os.close(self.log_fd)
-            self.log_fd = -1
+        self._pipe.close()
 
     # ── frames from the instance ────────────────────────────────────────────────────────────────────────────
 
@@ -401,17 +397,3 @@ class Channel:
             elif type_ not in (frames.INVOKE, frames.BODY) and not self.stopping:
                 self.link.send(packet)  # not an event: the instance still needs it
         return again
-
-    def _log_readable(self) -> None:
-        try:
-            text = os.read(self.log_fd, _LOG_READ)
-        except BlockingIOError:
-            return
-        except OSError:
-            text = b""
-        if text:
-            self._owner.logged(self, None, text)
-        else:
-            self._loop.remove_reader(self.log_fd)
-            os.close(self.log_fd)
-            self.log_fd = -1

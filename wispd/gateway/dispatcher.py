@@ -243,7 +243,7 @@ class Dispatcher:
         """Drop the pools of versions that have been at zero for a while. Called by the periodic sweep."""
         limit_ns = self._clock.monotonic_ns() - POOL_KEPT_S * _NS
         for pool in self:
-            if pool.empty and pool.last_used_ns < limit_ns:
+            if pool.empty and not pool.version.instances_min and pool.last_used_ns < limit_ns:
                 del self.pools[pool.version.id]
                 if pool.version.memory_bytes == 0 and pool.memory_bytes != MEMORY_START:
                     self._learned[pool.version.id] = pool.memory_bytes
@@ -253,7 +253,7 @@ class Dispatcher:
         limit_ns = self._clock.monotonic_ns() - int(INIT_TIMEOUT_S * _NS)
         fault = Fault("init_failed", f"initialisation ran longer than {INIT_TIMEOUT_S:g} s")
         for pool in self:
-            if pool.warming:
-                for channel in list(pool.channels.values()):
+            if pool.roster.warming:
+                for channel in list(pool.roster.channels.values()):
                     if not channel.ready and not channel.stopping and channel.started_ns < limit_ns:
                         pool.init_failed(channel, fault)

@@ -1,4 +1,4 @@
-"""Calls from a function: `wisp.call` arrives as a CALL frame on the instance's own link and goes through the dispatcher.
+"""Calls from a function: `wisp.call` arrives as a CALL frame on the instance's own link, and is dispatched like any.
 
 The caller's namespace is that of its version, never what the frame says. The absolute deadline is inherited, and a
 chain of calls ends at DEPTH_MAX (Source: AWS Lambda's recursion stop at 16).

@@ -36,7 +36,9 @@ class LinkOwner(Protocol):
 class FrameLink(Protocol):
     """Send, receive, take back."""
 
-    queued: int  # frames accepted but not yet in the socket
+    @property
+    def queued(self) -> int:
+        """Frames accepted but not yet in the socket."""
 
     def send(self, packet: bytes) -> None: ...
 

@@ -7,23 +7,21 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-import msgspec
-
 from wisp.runtime.frames import CANCEL, CANCEL_DEADLINE, FAILURE_SETTINGS, Frame, pack
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.gateway.balancing import DEPTH_MAX, QUEUE_AHEAD_NS, Choice, choose, overdue_ns, smooth, warm_target
 from wispd.gateway.channel import Channel
-from wispd.model.function import MEMORY_CAP, MEMORY_START, Version
+from wispd.gateway.opening import init_settings
+from wispd.gateway.roster import Roster
+from wispd.gateway.verdicts import grown, reserve, verdict
+from wispd.model.function import MEMORY_START, Version
 from wispd.model.invocation import Invocation, Status
 from wispd.ports.demand import Demand, IdleInstance, Scaler
 from wispd.ports.engine import ExitCause, Exited, Started
 
-RESERVE_MIN: Final = 32 * 1024 * 1024  # what an active instance reserves at least
-RESERVE_FACTOR: Final = 1.25  # over the peak that was observed
 LINK_CLOSED_GRACE_S: Final = 1.0
 CANCEL_GRACE_S: Final = 1.0  # for an instance to stop streaming to a client that went away
-_LOOKED_AT: Final = 8  # busy instances considered for queueing ahead
 _RATE_WEIGHT: Final = 0.5
 
 TrialDone = Callable[[str, Fault | None], None]  # dialect, or why it does not start
@@ -61,12 +59,8 @@ class Pool:
         self.version = version
         self.memory_bytes = version.memory_bytes or MEMORY_START
         self.concurrency = version.concurrency
-        self.channels: dict[int, Channel] = {}
-        self.idle: list[Channel] = []  # concurrency 1: last used is used first, so the rest can end
-        self.busy: dict[int, Channel] = {}
+        self.roster = Roster(version.concurrency)
         self.waiting: deque[Invocation] = deque()
-        self.starting = 0  # asked for, not yet started by the engine
-        self.warming = 0  # started, not yet initialised
         self.trials: deque[TrialDone] = deque()
         self.estimate_ns = 0
         self.measured = True
@@ -77,7 +71,6 @@ class Pool:
         self.retired = False
         self.last_fault: Fault | None = None
         self.last_used_ns = clock.monotonic_ns()
-        self._settings = b""
 
     # ── events in ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -90,17 +83,19 @@ class Pool:
 
     def _place(self, invocation: Invocation) -> bool:
         if self.concurrency > 1:
-            channel = self._slot()
+            channel = self.roster.slot()
             if channel is None:
                 return False
             self._give(channel, invocation)
             return True
-        ahead, behind = self._ahead(invocation)
-        choice = choose(
-            estimate_ns=self.estimate_ns, warm=self.warm, busy=len(self.busy), idle=len(self.idle), ahead=ahead
-        )
+        roster = self.roster
+        ahead, behind = -1, None
+        if not self.measured and invocation.rest is None and invocation.body_done:
+            ahead, behind = roster.fewest_ahead()
+        busy, idle = len(roster.busy), len(roster.idle)
+        choice = choose(estimate_ns=self.estimate_ns, warm=self.warm, busy=busy, idle=idle, ahead=ahead)
         if choice is Choice.IDLE:
-            self._give(self.idle.pop(), invocation)
+            self._give(roster.idle.pop(), invocation)
             return True
         if choice is Choice.AHEAD and behind is not None:
             self._give(behind, invocation)
@@ -108,36 +103,8 @@ class Pool:
             return True
         return False
 
-    def _ahead(self, invocation: Invocation) -> tuple[int, Channel | None]:
-        """Find the busy instance with the fewest events, among those that an event may queue behind."""
-        best: Channel | None = None
-        fewest = -1
-        if not self.measured and invocation.rest is None and invocation.body_done:
-            for count, channel in enumerate(reversed(self.busy.values())):
-                if count == _LOOKED_AT:
-                    break
-                depth = len(channel.inflight)
-                if (fewest < 0 or depth < fewest) and not self._closed_to_queue(channel):
-                    fewest, best = depth, channel
-        return fewest, best
-
-    @staticmethod
-    def _closed_to_queue(channel: Channel) -> bool:
-        return channel.overdue or channel.stopping or channel.calls_made or not channel.ready or bool(channel.uploads)
-
-    def _slot(self) -> Channel | None:
-        """Multiplexed: the fullest instance below its concurrency that is not hot, so that the rest can end."""
-        best: Channel | None = None
-        for channel in self.channels.values():
-            used = len(channel.inflight)
-            if channel.stopping or channel.trial or used >= self.concurrency or (channel.hot and used):
-                continue
-            if best is None or used > len(best.inflight):
-                best = channel
-        return best
-
     def _give(self, channel: Channel, invocation: Invocation) -> None:
-        self.busy[channel.instance] = channel
+        self.roster.busy[channel.instance] = channel
         channel.send(invocation)
 
     def _has_room(self, channel: Channel) -> bool:
@@ -148,7 +115,7 @@ class Pool:
         first = self.waiting[0]
         if self.concurrency > 1 or self.measured or first.rest is not None or not first.body_done:
             return False
-        return depth * self.estimate_ns <= QUEUE_AHEAD_NS and depth < DEPTH_MAX and not self._closed_to_queue(channel)
+        return depth * self.estimate_ns <= QUEUE_AHEAD_NS and depth < DEPTH_MAX and channel.open_to_queue
 
     def _pump(self, channel: Channel) -> None:
         """Fill the slots of an instance from those who wait."""
@@ -158,11 +125,11 @@ class Pool:
             self._owner.watch_queue(channel)
         if channel.inflight or channel.stopping:
             return
-        self.busy.pop(channel.instance, None)
+        self.roster.busy.pop(channel.instance, None)
         if self.retired:
             self._stop(channel)
         elif self.concurrency == 1 and channel.ready:
-            self.idle.append(channel)
+            self.roster.idle.append(channel)
 
     def requeue(self, invocations: Iterable[Invocation]) -> None:
         """Place invocations that were taken back, before those who came later."""
@@ -190,97 +157,61 @@ class Pool:
 
     def demand(self) -> Demand:
         """Return the present demand."""
-        ready = len(self.channels) - self.warming
-        if self.concurrency == 1:
-            spare = len(self.idle) + self.starting
-            if self.warming:
-                spare += sum(
-                    1 for c in self.channels.values() if not (c.ready or c.inflight or c.stopping or c.trial)
-                )
-        else:
-            open_ = [c for c in self.channels.values() if not c.stopping and not c.hot and not c.trial]
-            spare = sum(self.concurrency - len(c.inflight) for c in open_) + self.starting * self.concurrency
+        roster = self.roster
         return Demand(
             waiting=len(self.waiting),
-            busy=len(self.busy),
-            ready=ready,
-            starting=self.starting + self.warming,
-            hot=sum(1 for c in self.channels.values() if c.hot),
-            spare=spare,
+            busy=len(roster.busy),
+            ready=len(roster.channels) - roster.warming,
+            starting=roster.starting + roster.warming,
+            hot=sum(1 for c in roster.channels.values() if c.hot) if self.concurrency > 1 else 0,
+            spare=roster.spare(),
             minimum=0 if self.retired else self.version.instances_min,
             maximum=self.version.instances_max,
         )
 
     def idle_instances(self) -> list[IdleInstance]:
         """Return the idle ones, the longest idle first."""
-        quiet = [c for c in self.channels.values() if c.ready and not c.inflight and not c.stopping and not c.trial]
-        found = [IdleInstance(instance=c.instance, idle_since_ns=c.idle_since_ns, bytes=c.bytes) for c in quiet]
-        return sorted(found, key=lambda one: one.idle_since_ns)
+        return self.roster.idle_instances()
 
     def expected_bytes(self) -> int:
         """Return what one active instance reserves."""
-        return min(max(RESERVE_MIN, int(self.peak_bytes * RESERVE_FACTOR)), max(self.memory_bytes, RESERVE_MIN))
+        return reserve(self.peak_bytes, self.memory_bytes)
 
     def reserved_bytes(self) -> int:
-        """Return what the pool counts against the node's budget: active ones a reserve, idle ones their actual use."""
-        active = self.expected_bytes()
-        total = self.starting * active
-        for channel in self.channels.values():
-            total += active if channel.inflight or not channel.ready else min(channel.bytes, active)
-        return total
+        """Return what the pool counts against the node's budget."""
+        return self.roster.reserved_bytes(self.expected_bytes())
 
     def starting_added(self, count: int) -> None:
-        self.starting += count
+        self.roster.starting += count
 
     def adopt(self, started: Started, start_ns: int) -> None:
         """Take over an instance that the engine started, and give it what waits."""
-        self.starting = max(0, self.starting - 1)
         channel = Channel(self._loop, self._clock, self, started, concurrency=self.concurrency)
         channel.sandbox_ns = start_ns
-        self.channels[started.instance] = channel
-        self.warming += 1
-        channel.begin(self._init_settings(started))
+        channel.memory_bytes = self.memory_bytes
+        self.roster.add(channel)
+        channel.begin(init_settings(self.version, started, self.memory_bytes))
         if self.trials:
             channel.trial = self.trials.popleft()
             self._scaler.wake(self)
         else:
-            self.busy[started.instance] = channel
+            self.roster.busy[started.instance] = channel
             self._pump(channel)
-
-    def _init_settings(self, started: Started) -> bytes:
-        version = self.version
-        return msgspec.json.encode(
-            {
-                "function": version.function,
-                "namespace": version.namespace,
-                "version": version.number,
-                "version_id": version.id,
-                "handler": version.handler,
-                "dialect": version.dialect,
-                "code": started.code_path,
-                "layer": started.layer_path,
-                "env": version.env,
-                "memory_bytes": self.memory_bytes,
-                "timeout_s": version.timeout_s,
-                "concurrency": version.concurrency,
-                "mount": f"/fn/{version.function}",
-            }
-        )
 
     def start_refused(self, fault: Fault) -> None:
         """The engine or the budget refused a start."""
-        self.starting = max(0, self.starting - 1)
+        self.roster.starting = max(0, self.roster.starting - 1)
         self.last_fault = fault
         if self.trials:
             self.trials.popleft()("", fault)
-        elif not self.channels and not self.starting:
+        elif not self.roster.channels and not self.roster.starting:
             self.fail_waiting(fault)
 
     def start_lost(self) -> None:
-        self.starting = max(0, self.starting - 1)
+        self.roster.starting = max(0, self.roster.starting - 1)
 
     def sampled(self, instance: int, size: int) -> None:
-        channel = self.channels.get(instance)
+        channel = self.roster.channels.get(instance)
         if channel is not None:
             channel.bytes = size
             self.peak_bytes = max(self.peak_bytes, size)
@@ -291,7 +222,7 @@ class Pool:
     @property
     def empty(self) -> bool:
         """No instance, nobody waiting, nothing on its way."""
-        return not (self.channels or self.waiting or self.starting or self.trials or self.version.instances_min)
+        return not (self.roster.channels or self.waiting or self.roster.starting or self.trials)
 
     def fail_waiting(self, fault: Fault) -> None:
         """Nobody can serve those who wait."""
@@ -301,7 +232,7 @@ class Pool:
     # ── what channels tell ──────────────────────────────────────────────────────────────────────────────────
 
     def became_ready(self, channel: Channel, dialect: str) -> None:
-        self.warming -= 1
+        self.roster.warming -= 1
         self.last_fault = None
         self._scaler.succeeded(self)
         if channel.trial is not None:
@@ -313,7 +244,7 @@ class Pool:
             self._pump(channel)
 
     def init_failed(self, channel: Channel, fault: Fault) -> None:
-        """The code does not initialise. Who was given to this instance fails at once; the rest wait for the next try."""
+        """The code does not initialise. Who was given to this instance fails at once, the rest wait for the next."""
         self.last_fault = fault
         self._stop(channel)
         if channel.trial is not None:
@@ -340,9 +271,7 @@ class Pool:
 
     def called(self, channel: Channel, frame: Frame) -> None:
         if len(channel.inflight) > 1 and self.concurrency == 1:
-            self.requeue(
-                channel.take_back()
-            )  # a function that calls others does not make queued events wait for them
+            self.requeue(channel.take_back())  # those behind a function that waits itself need not wait for it
         self._owner.called(self, channel, frame)
 
     def logged(self, channel: Channel, invocation: Invocation | None, text: bytes) -> None:
@@ -351,7 +280,7 @@ class Pool:
     def link_closed(self, channel: Channel) -> None:
         """The instance is dying. What it never began goes to others; what it began waits for the cause (`ended`)."""
         again = channel.take_back()
-        self._leave(channel)
+        self.roster.leave(channel)
         # The engine knows why only after the process is reaped; one that closed its link and lives on is ended then.
         self._loop.call_later(LINK_CLOSED_GRACE_S, self._scaler.stop, channel.instance)
         self.requeue(again)
@@ -360,44 +289,26 @@ class Pool:
 
     def ended(self, exited: Exited) -> None:
         """The engine says that an instance is gone, and why."""
-        channel = self.channels.get(exited.instance)
+        channel = self.roster.channels.get(exited.instance)
         if channel is None:
             return
         self.peak_bytes = max(self.peak_bytes, exited.peak_bytes)
         channel.link.poll()  # answers that were sent before the end still count
         again = channel.take_back()
-        status, fault = self._verdict(exited)
+        status, fault = self._verdict(exited, channel.memory_bytes)
         if not channel.ready and not channel.stopping:
             self.last_fault = fault
             self._scaler.failed(self)
         self._lose(channel, status, fault)
-        self._forget(channel)
+        self.roster.forget(channel)
         self.requeue(again)
         if self.waiting:
             self._scaler.wake(self)
 
-    def _verdict(self, exited: Exited) -> tuple[Status, Fault]:
-        if exited.cause is ExitCause.MEMORY_EXHAUSTED:
-            return Status.MEMORY_EXHAUSTED, self._out_of_memory()
-        how = {
-            ExitCause.EXITED: f"it exited with code {exited.status}",
-            ExitCause.SIGNALLED: f"it was ended by signal {exited.status}",
-            ExitCause.LAUNCHER_LOST: "the launcher was restarted",
-            ExitCause.STOPPED: "it was stopped",
-        }[exited.cause]
-        return Status.INSTANCE_LOST, Fault(
-            "instance_lost", f"the instance is gone: {how}", cause=exited.cause.name.lower()
-        )
-
-    def _out_of_memory(self) -> Fault:
-        size_mb = self.memory_bytes >> 20
-        message = f"the function used more than its {size_mb} MB of memory"
-        if self.version.memory_bytes == 0 and self.memory_bytes < MEMORY_CAP:
-            self.memory_bytes = min(self.memory_bytes * 2, MEMORY_CAP)
-            message += f'; memory = "auto": new instances get {self.memory_bytes >> 20} MB'
-        else:
-            message += "; set a larger memory"
-        return Fault("memory_exhausted", message, memory_bytes=size_mb << 20)
+    def _verdict(self, exited: Exited, size: int) -> tuple[Status, Fault]:
+        if exited.cause is ExitCause.MEMORY_EXHAUSTED:  # several may run out at the same size: it grows once
+            self.memory_bytes = max(self.memory_bytes, grown(size, automatic=self.version.memory_bytes == 0))
+        return verdict(exited, memory_bytes=size, grown_bytes=self.memory_bytes)
 
     def _lose(self, channel: Channel, status: Status, fault: Fault) -> None:
         """Everything the instance began is lost."""
@@ -413,28 +324,14 @@ class Pool:
     def _stop(self, channel: Channel) -> None:
         """Give the instance no more events and end it."""
         if not channel.stopping:
-            self._leave(channel)
+            self.roster.leave(channel)
             self._scaler.stop(channel.instance)
-
-    def _leave(self, channel: Channel) -> None:
-        """Take the instance out of service."""
-        channel.stopping = True
-        self.busy.pop(channel.instance, None)
-        if channel in self.idle:
-            self.idle.remove(channel)
 
     def end(self, instance: int) -> None:
         """End one instance on behalf of the autoscaler (idle, evicted)."""
-        channel = self.channels.get(instance)
+        channel = self.roster.channels.get(instance)
         if channel is not None:
             self._stop(channel)
-
-    def _forget(self, channel: Channel) -> None:
-        if not channel.ready:
-            self.warming -= 1
-        self._stop(channel)
-        del self.channels[channel.instance]
-        channel.close()
 
     def overdue(self, invocation: Invocation) -> None:
         """The deadline of a running invocation has passed."""

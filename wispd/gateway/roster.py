@@ -1,0 +1,89 @@
+"""Roster: the instances of one version, who is idle, who is busy, and what they weigh."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wispd.gateway.channel import Channel
+from wispd.ports.demand import IdleInstance
+
+_LOOKED_AT: Final = 8  # busy instances considered for queueing ahead
+
+
+class Roster:
+    """Channels by instance number. Counts only; it sends nothing and ends nothing."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.concurrency = concurrency
+        self.channels: dict[int, Channel] = {}
+        self.idle: list[Channel] = []  # concurrency 1: last used is used first, so the rest can end
+        self.busy: dict[int, Channel] = {}
+        self.starting = 0  # asked for, not yet started by the engine
+        self.warming = 0  # started, not yet initialised
+
+    def add(self, channel: Channel) -> None:
+        """Take in a started instance, which still initialises."""
+        self.starting = max(0, self.starting - 1)
+        self.channels[channel.instance] = channel
+        self.warming += 1
+
+    def leave(self, channel: Channel) -> None:
+        """Take an instance out of service."""
+        channel.stopping = True
+        self.busy.pop(channel.instance, None)
+        if channel in self.idle:
+            self.idle.remove(channel)
+
+    def forget(self, channel: Channel) -> None:
+        """The instance is gone."""
+        self.leave(channel)
+        if not channel.ready:
+            self.warming -= 1
+        del self.channels[channel.instance]
+        channel.close()
+
+    def fewest_ahead(self) -> tuple[int, Channel | None]:
+        """Return the fewest events on a busy instance that takes one more, and that instance; (-1, None): no such."""
+        best: Channel | None = None
+        fewest = -1
+        for count, channel in enumerate(reversed(self.busy.values())):
+            if count == _LOOKED_AT:
+                break
+            depth = len(channel.inflight)
+            if (fewest < 0 or depth < fewest) and channel.open_to_queue:
+                fewest, best = depth, channel
+        return fewest, best
+
+    def slot(self) -> Channel | None:
+        """Multiplexed: the fullest instance below its concurrency that is not hot, so that the rest can end."""
+        best: Channel | None = None
+        for channel in self.channels.values():
+            used = len(channel.inflight)
+            if channel.stopping or channel.trial or used >= self.concurrency or (channel.hot and used):
+                continue
+            if best is None or used > len(best.inflight):
+                best = channel
+        return best
+
+    def spare(self) -> int:
+        """Free slots of instances that run or are on their way."""
+        if self.concurrency > 1:
+            taking = [c for c in self.channels.values() if not (c.stopping or c.hot or c.trial)]
+            return sum(self.concurrency - len(c.inflight) for c in taking) + self.starting * self.concurrency
+        spare = len(self.idle) + self.starting
+        if self.warming:
+            spare += sum(1 for c in self.channels.values() if not (c.ready or c.inflight or c.stopping or c.trial))
+        return spare
+
+    def idle_instances(self) -> list[IdleInstance]:
+        """Return the idle ones, the longest idle first."""
+        quiet = [c for c in self.channels.values() if c.ready and not (c.inflight or c.stopping or c.trial)]
+        found = [IdleInstance(instance=c.instance, idle_since_ns=c.idle_since_ns, bytes=c.bytes) for c in quiet]
+        return sorted(found, key=lambda one: one.idle_since_ns)
+
+    def reserved_bytes(self, active_bytes: int) -> int:
+        """Return what counts against the node's budget: active ones a reserve, idle ones their actual use."""
+        total = self.starting * active_bytes
+        for channel in self.channels.values():
+            total += active_bytes if channel.inflight or not channel.ready else min(channel.bytes, active_bytes)
+        return total
