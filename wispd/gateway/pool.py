@@ -236,8 +236,7 @@ class Pool:
         self.last_fault = None
         self._scaler.succeeded(self)
         if channel.trial is not None:
-            self._stop(channel)
-            channel.trial(dialect, None)
+            self._end_trial(channel, dialect, None)
             return
         self._owner.cold_started(self, channel)
         if not channel.inflight:
@@ -248,7 +247,7 @@ class Pool:
         self.last_fault = fault
         self._stop(channel)
         if channel.trial is not None:
-            channel.trial("", fault)
+            self._end_trial(channel, "", fault)
             return
         for invocation in list(channel.inflight.values()):
             channel.give_up(invocation, Status.ERROR)
@@ -314,9 +313,7 @@ class Pool:
         """Everything the instance began is lost."""
         self._stop(channel)
         if channel.trial is not None:
-            trial, channel.trial = channel.trial, None
-            if not channel.ready:
-                trial("", fault)
+            self._end_trial(channel, "", fault)
         for invocation in list(channel.inflight.values()):
             channel.give_up(invocation, status)
             self._owner.fail(invocation, status, fault)
@@ -326,6 +323,12 @@ class Pool:
         if not channel.stopping:
             self.roster.leave(channel)
             self._scaler.stop(channel.instance)
+
+    def _end_trial(self, channel: Channel, dialect: str, fault: Fault | None) -> None:
+        """Tell the outcome of a trial, once, and end its instance."""
+        trial, channel.trial = channel.trial, None
+        self._stop(channel)
+        trial(dialect, fault)
 
     def end(self, instance: int) -> None:
         """End one instance on behalf of the autoscaler (idle, evicted)."""
