@@ -7,8 +7,19 @@ Source of the model: AWS Lambda's account and reserved concurrency.
 from __future__ import annotations
 
 from wispd.base.errors import Fault
+from wispd.ports.observer import Quota
 
 RETRY_AFTER_S = 1.0
+
+
+class FixedQuota:
+    """The same limit for every namespace: one gateway owns all counters."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+
+    def limit(self, namespace: str) -> int:
+        return self._limit
 
 
 class _Account:
@@ -26,8 +37,8 @@ class _Account:
 class Admission:
     """Admit or throttle. Each `admit` that returns None is matched by one `release`."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
         self._accounts: dict[str, _Account] = {}
         self.throttled = 0
 
@@ -54,7 +65,9 @@ class Admission:
                 return self._throttle(namespace, function, share, "reserved for this function")
             account.reserved_inflight[function] = used + 1
         else:
-            free = self._limit - sum(account.reserved.values()) if account.reserved else self._limit
+            free = self._quota.limit(namespace)
+            if account.reserved:
+                free = max(0, free - sum(account.reserved.values()))
             if account.unreserved_inflight >= free:
                 return self._throttle(namespace, function, free, f"of namespace {namespace}")
             account.unreserved_inflight += 1

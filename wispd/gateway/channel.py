@@ -17,7 +17,7 @@ from wispd.gateway.answers import clean_block, parse_outcome
 from wispd.gateway.billing import BusyShare, RunDelay
 from wispd.gateway.link import FrameLink, SeqpacketLink
 from wispd.gateway.logpipe import LogPipe
-from wispd.gateway.upload import Upload
+from wispd.gateway.upload import Uploads
 from wispd.model.invocation import Invocation, Status
 from wispd.ports.engine import Started
 
@@ -56,6 +56,7 @@ class Channel:
 
     __slots__ = (
         "_clock",
+        "_cpu_ns",
         "_delay",
         "_held",
         "_owner",
@@ -99,7 +100,6 @@ class Channel:
         self.multiplexed = concurrency > 1
         self.inflight: dict[int, Any] = {}  # call number → Invocation, in the order sent
         self.abandoned: set[int] = set()  # calls given up while the instance still works on them (multiplexed)
-        self.uploads: dict[int, Upload] = {}
         self._held: dict[int, int] = {}  # paused answers → body bytes they are owed
         self.ready = False
         self.stopping = False
@@ -116,9 +116,11 @@ class Channel:
         self.ready_ns = 0
         self.last_answer_ns = 0
         self.idle_since_ns = self.started_ns
+        self._cpu_ns = 0
         self._delay = RunDelay(started.schedstat_fd)
         self._share = BusyShare() if self.multiplexed else None
         self.link: FrameLink = SeqpacketLink(loop, started.link_fd, started.steal_fd, self)
+        self.uploads = Uploads(self.link, multiplexed=self.multiplexed)
         self._pipe = LogPipe(loop, started.log_fd, lambda text: owner.logged(self, None, text))
 
     @property
@@ -147,32 +149,15 @@ class Channel:
         self.inflight[invocation.number] = invocation
         self.link.send(invocation.frame)
         if invocation.rest is not None or not invocation.body_done:
-            self._upload(invocation)
-
-    def _upload(self, invocation: Invocation) -> None:
-        credit = frames.WINDOW_SIZE - frames.BODY_MAX if self.multiplexed else None
-        upload = Upload(self.link, credit)
-        self.uploads[invocation.number] = upload
-        upload.add(invocation.rest or [])
-        if not invocation.body_done and upload.willing:
-            invocation.sink.want_body(invocation)
+            self.uploads.begin(invocation)
 
     def feed(self, invocation: Invocation, chunk: bytes, more: bool) -> bool:
         """Pass on a part of a streamed request body; False: wait for `Sink.want_body`."""
-        invocation.body_done = not more
-        invocation.fed = True
-        upload = self.uploads.get(invocation.number)
-        if upload is None:
-            return True  # answered without reading its body
-        upload.add(frames.pack_body(invocation.number, chunk, more=more))
-        return upload.willing
+        return self.uploads.feed(invocation, chunk, more)
 
     def drained(self) -> None:
         """The socket takes frames again: continue the uploads that stopped."""
-        for number, upload in list(self.uploads.items()):
-            invocation = self.inflight.get(number)
-            if upload.resume() and invocation is not None and not invocation.body_done:
-                invocation.sink.want_body(invocation)
+        self.uploads.drained()
 
     def cancel(self, invocation: Invocation, reason: int) -> None:
         """Tell a multiplexed instance that nobody waits; its late frames for this call are dropped."""
@@ -199,6 +184,13 @@ class Channel:
             self._held[number] += size
         elif self.multiplexed and size:
             self.link.send(frames.pack(frames.WINDOW, number, head=frames.WINDOW_HEAD.pack(size)))
+
+    def measure(self, seconds: float, target: float) -> None:
+        """Is a multiplexed instance above its CPU target? Looked at between two sweeps, by its main thread."""
+        if self.multiplexed:
+            cpu_ns = self._delay.cpu_ns()
+            self.hot = cpu_ns - self._cpu_ns > target * seconds * 1e9
+            self._cpu_ns = cpu_ns
 
     def close(self) -> None:
         """Give all descriptors back. Idempotent."""
@@ -309,18 +301,9 @@ class Channel:
             self.calls_made = True
             self._owner.called(self, frame)
         elif type_ == frames.WINDOW and self.multiplexed and len(frame.head) == frames.WINDOW_HEAD.size:
-            self._window(frame)
+            self.uploads.window(frame)
         elif not frame.flags & frames.OPTIONAL:
             raise FrameError(f"frame of type {type_} where it has no place")
-
-    def _window(self, frame: frames.Frame) -> None:
-        upload = self.uploads.get(frame.call)
-        invocation = self.inflight.get(frame.call)
-        if upload is None or invocation is None:
-            return
-        (size,) = frames.WINDOW_HEAD.unpack(frame.head)
-        if upload.grant(min(size, frames.WINDOW_SIZE)) and not invocation.body_done:
-            invocation.sink.want_body(invocation)
 
     def _ready(self, frame: frames.Frame) -> None:
         if frame.meta >= len(frames.DIALECTS) or len(frame.head) != frames.READY_HEAD.size:
@@ -374,7 +357,7 @@ class Channel:
         elif self._held:
             self._held.pop(invocation.number, None)
         if self.uploads:
-            self.uploads.pop(invocation.number, None)
+            self.uploads.drop(invocation.number)
         if not self.inflight:
             self.idle_since_ns = self._clock.monotonic_ns()
 
@@ -390,7 +373,7 @@ class Channel:
             invocation = self.inflight.get(call)
             if type_ == frames.INVOKE and invocation is not None and not invocation.fed:
                 del self.inflight[call]
-                self.uploads.pop(call, None)
+                self.uploads.drop(call)
                 invocation.instance = None
                 invocation.status = Status.QUEUED
                 again.append(invocation)

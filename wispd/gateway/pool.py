@@ -20,6 +20,7 @@ from wispd.model.invocation import Invocation, Status
 from wispd.ports.demand import Demand, IdleInstance, Scaler
 from wispd.ports.engine import ExitCause, Exited, Started
 
+CPU_TARGET: Final = 0.8  # of one CPU: a multiplexed instance above it gets no further event while others can take it
 LINK_CLOSED_GRACE_S: Final = 1.0
 CANCEL_GRACE_S: Final = 1.0  # for an instance to stop streaming to a client that went away
 _RATE_WEIGHT: Final = 0.5
@@ -386,3 +387,6 @@ class Pool:
             self.last_used_ns = self._clock.monotonic_ns()
         self.arrivals = 0
         self.warm = warm_target(self.rate_per_s, self.estimate_ns)
+        if self.concurrency > 1:
+            for channel in self.roster.channels.values():
+                channel.measure(seconds, CPU_TARGET)

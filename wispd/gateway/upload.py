@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
-from wisp.runtime.frames import HEADER
+from wisp.runtime import frames
+from wisp.runtime.frames import HEADER, Frame
 from wispd.gateway.link import FrameLink
+from wispd.model.invocation import Invocation
 
 _QUEUED_MAX: Final = 8  # frames in the link's queue above which the sender waits
 
@@ -48,3 +50,53 @@ class Upload:
                 self._credit -= size
             self._link.send(self._frames.popleft())
         return not self._frames
+
+
+class Uploads:
+    """The bodies that are still on their way to one instance. Empty on the hot path."""
+
+    __slots__ = ("_link", "_multiplexed", "_open")
+
+    def __init__(self, link: FrameLink, *, multiplexed: bool) -> None:
+        self._link = link
+        self._multiplexed = multiplexed
+        self._open: dict[int, tuple[Upload, Invocation]] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def begin(self, invocation: Invocation) -> None:
+        """The INVOKE frame has gone with the body's first part: send the rest."""
+        upload = Upload(self._link, frames.WINDOW_SIZE - frames.BODY_MAX if self._multiplexed else None)
+        self._open[invocation.number] = (upload, invocation)
+        upload.add(invocation.rest or [])
+        if not invocation.body_done and upload.willing:
+            invocation.sink.want_body(invocation)
+
+    def feed(self, invocation: Invocation, chunk: bytes, more: bool) -> bool:
+        """Pass on a part that just arrived; False: wait for `Sink.want_body`."""
+        invocation.body_done = not more
+        invocation.fed = True
+        if invocation.number not in self._open:
+            return True  # answered without reading its body
+        upload, _ = self._open[invocation.number]
+        upload.add(frames.pack_body(invocation.number, chunk, more=more))
+        return upload.willing
+
+    def drained(self) -> None:
+        """The socket takes frames again."""
+        for upload, invocation in list(self._open.values()):
+            if upload.resume() and not invocation.body_done:
+                invocation.sink.want_body(invocation)
+
+    def window(self, frame: Frame) -> None:
+        """The instance grants more bytes of one call."""
+        if frame.call in self._open:
+            upload, invocation = self._open[frame.call]
+            (size,) = frames.WINDOW_HEAD.unpack(frame.head)
+            if upload.grant(min(size, frames.WINDOW_SIZE)) and not invocation.body_done:
+                invocation.sink.want_body(invocation)
+
+    def drop(self, number: int) -> None:
+        """The call is over."""
+        self._open.pop(number, None)

@@ -28,6 +28,7 @@ class Observer(Protocol):
 
 
 class Quota(Protocol):
-    """A namespace's share of concurrency on this gateway."""
+    """A namespace's share of concurrency on this gateway. Leased by epoch once there are several gateways."""
 
-    def limit(self, namespace: str) -> int: ...
+    def limit(self, namespace: str) -> int:
+        """Return how many invocations of the namespace may be in flight here."""

@@ -15,7 +15,7 @@ from wispd.autoscaler.loop import Autoscaler
 from wispd.base.clock import VirtualClock
 from wispd.base.errors import Fault
 from wispd.base.ids import id_source
-from wispd.gateway.admission import Admission
+from wispd.gateway.admission import Admission, FixedQuota
 from wispd.gateway.dispatcher import Dispatcher
 from wispd.model.function import Version
 from wispd.model.invocation import Invocation
@@ -74,6 +74,9 @@ class HandLoop:
                     self._readers[key.fd]()
                 if events & selectors.EVENT_WRITE and key.fd in self._writers:
                     self._writers[key.fd]()
+
+    def close(self) -> None:
+        self._selector.close()
 
     def advance(self, seconds: float) -> None:
         """Let time pass, timer by timer."""
@@ -259,7 +262,7 @@ class Core:
         self.loop = HandLoop(self.clock)
         self.engine = FakeEngine()
         self.observer = Watcher()
-        self.admission = Admission(limit)
+        self.admission = Admission(FixedQuota(limit))
         pools: list[Dispatcher] = []
         self.scaler = Autoscaler(
             self.loop,  # type: ignore[arg-type]
@@ -318,3 +321,4 @@ class Core:
         """Bury everybody."""
         for number in list(self.engine.players):
             self.engine.bury(number)
+        self.loop.close()

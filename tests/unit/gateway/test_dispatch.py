@@ -32,7 +32,9 @@ def test_cold_call_starts_one_instance_and_is_answered(core: Core) -> None:
     assert [spec.code for _, spec in core.engine.asked] == ["0" * 64]
     player = core.engine.grant()
     hello, init, invoke = player.read(), player.read(), player.read()
-    assert hello and init and invoke
+    assert hello
+    assert init
+    assert invoke
     assert [hello.type, init.type, invoke.type] == [frames.HELLO, frames.INIT, frames.INVOKE]
     core.clock.advance(0.002)
     player.ready()
