@@ -230,6 +230,7 @@ class Channel:
             raise FrameError(f"answer to call {call} out of turn")
         answer = parse_outcome(packet, head_len)
         invocation.peak_bytes = answer.peak_bytes
+        invocation.said_ns = answer.run_ns
         if answer.log:
             invocation.log = answer.log
             invocation.log_dropped = answer.log_dropped

@@ -94,6 +94,7 @@ class Invocation:
         "received_us",
         "rest",
         "run_ns",
+        "said_ns",
         "sent_ns",
         "sink",
         "started_answer",
@@ -141,6 +142,7 @@ class Invocation:
         self.finished_ns = 0
         self.init_ns = 0  # of the cold start this invocation waited for, else 0
         self.run_ns = 0  # wall time, measured by the gateway
+        self.said_ns = 0  # what the instance says it ran: believed for placing events, never for billing
         self.billed_ns = 0  # run_ns less the time the instance waited for a CPU
         self.bytes_out = 0
         self.peak_bytes = 0  # advisory: what the instance said

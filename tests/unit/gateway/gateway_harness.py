@@ -136,7 +136,7 @@ class Player:
     def answer(
         self, call: int, *, status: int = 200, body: bytes = b"hi", flags: int = 0, block: bytes = b""
     ) -> None:
-        head = frames.OUTCOME_HEAD.pack(1000, 9 << 20, len(block), 0, 0) + block
+        head = frames.OUTCOME_HEAD.pack(0, 9 << 20, len(block), 0, 0) + block
         self.send(frames.pack(frames.OUTCOME, call, flags=flags, meta=status, head=head, body=body))
 
     def die(self) -> None:
