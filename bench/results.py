@@ -84,7 +84,12 @@ class Results:
             runs = " ".join(_number(v) for v in self.values[row])
             lines.append(f"{row:34}{_number(value):>12}  {target.unit:10}{bar:>12}  {verdict:8}{runs}")
             if ratios := self.ratios(row):
-                lines.append("    " + ", ".join(f"{ratio:g}x {peer.split('.')[1]}" for peer, ratio in ratios.items()))
+                lines.append(
+                    "    "
+                    + ", ".join(
+                        f"{ratio:g}x {peer.removeprefix('peer.').split('.')[0]}" for peer, ratio in ratios.items()
+                    )
+                )
             if row in self.notes:
                 lines.append(f"    {self.notes[row]}")
         return "\n".join(lines)

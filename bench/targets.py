@@ -70,7 +70,8 @@ TARGETS: dict[str, Target] = {
 PLATFORM_PEERS = ("peer.awslambdaric", "peer.functions-framework", "peer.flask-waitress", "peer.flask-gevent")
 COMPARED: dict[str, tuple[str, ...]] = {
     **{
-        f"native.{end}": tuple(f"{peer}.{end}" for peer in PLATFORM_PEERS) for end in ("c1.p50", "c1.p99", "c32.rate")
+        f"native.{end}": (*(f"{peer}.{end}" for peer in PLATFORM_PEERS), f"floor.{end}")
+        for end in ("c1.p50", "c1.p99", "c32.rate")
     },
     **{f"fastapi.{end}": (f"peer.uvicorn.{end}",) for end in ("c1.p50", "c1.p99", "c32.rate")},
     "cold.pool.p50": (*(f"{peer}.cold" for peer in PLATFORM_PEERS), "peer.uvicorn.cold"),
