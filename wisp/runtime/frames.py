@@ -59,6 +59,9 @@ FAILURE_SETTINGS: Final = 4  # INIT could not be understood
 CANCEL_DISCONNECTED: Final = 1
 CANCEL_DEADLINE: Final = 2
 
+# A CALL's number has this bit set, so that its frames can't be mistaken for those of an invocation.
+OWN_CALL: Final = 1 << 63
+
 # Operations of CALL.
 OPERATION_INVOKE: Final = 1  # wisp.call: head = function name LF request block
 
@@ -70,12 +73,16 @@ INVOKE_HEAD: Final = Struct("<QQ16sHH")  # deadline ns (CLOCK_MONOTONIC), receiv
 OUTCOME_HEAD: Final = Struct("<QQIII")  # run ns, peak resident bytes, block length, log length, log lines dropped
 READY_HEAD: Final = Struct("<QQ")  # initialisation ns, resident bytes
 WINDOW_HEAD: Final = Struct("<Q")  # bytes the receiver has consumed and grants anew
+INVOKE_FRAME: Final = Struct("<BBHIQQQQ16sHH")  # HEADER and INVOKE_HEAD in one go, for the hot path
+OUTCOME_FRAME: Final = Struct("<BBHIQQQQIII")  # HEADER and OUTCOME_HEAD in one go
 
 # Limits. A frame above them is hostile.
 BODY_MAX: Final = 65_536  # body bytes of one frame; longer bodies continue in BODY frames
 BLOCK_MAX: Final = 32_768  # request or response header block
 LOG_MAX: Final = 32_768  # log text that rides in one OUTCOME or LOG frame
 PACKET_MAX: Final = HEADER.size + 64 + BLOCK_MAX + LOG_MAX + BODY_MAX
+# What a gateway may send at once: no logs. Below 128 KiB, where the C library would map and unmap memory per packet.
+INWARD_MAX: Final = HEADER.size + 128 + BLOCK_MAX + BODY_MAX
 MESSAGE_MAX: Final = 4_096  # first line of an error
 TRACE_MAX: Final = 65_536  # traceback text
 WINDOW_SIZE: Final = 262_144  # body bytes that may be under way per call and direction where WINDOW is used

@@ -1,0 +1,210 @@
+"""From what a native handler returns to status, header block and body."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from json import encoder as _encoder
+from typing import Any, Final
+
+from wisp.event import Event
+from wisp.response import Response
+from wisp.runtime.failures import AnswerError
+from wisp.runtime.outcomes import Answer, Streamed
+
+JSON: Final = b"content-type: application/json\r\n"
+TEXT: Final = b"content-type: text/plain; charset=utf-8\r\n"
+BYTES: Final = b"content-type: application/octet-stream\r\n"
+LINES: Final = b"content-type: application/x-ndjson\r\n"
+BATCH: Final = b"content-type: application/cloudevents-batch+json\r\n"
+NO_CONTENT: Final[Answer] = (204, b"", b"")
+HEADERS_MAX: Final = 200  # what the gateway takes
+
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+def to_json(value: object) -> bytes:
+    """Return compact JSON.
+
+    Raises: `AnswerError`, which names the type that JSON does not know, or NaN, or a circle.
+    """
+    try:
+        return "".join(_encode(value, 0)).encode()
+    except (TypeError, ValueError, UnicodeEncodeError) as error:
+        _renew()
+        raise AnswerError(f"the result is not JSON: {error}") from None
+    except BaseException:
+        _renew()
+        raise
+
+
+def _unknown(value: object) -> Any:
+    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no JSON form")
+
+
+def _slow(value: object, _: int) -> Iterable[str]:
+    return [json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_unknown)]
+
+
+def _renew() -> None:
+    """Make the encoder anew: one that failed remembers the containers it was in."""
+    global _encode  # noqa: PLW0603
+    make: Any = getattr(_encoder, "c_make_encoder", None)
+    if make is None:
+        _encode = _slow
+        return
+    text: Any = _encoder.encode_basestring
+    # markers, default, encoder, indent, key separator, item separator, sort_keys, skipkeys, allow_nan
+    _encode = make({}, _unknown, text, None, ":", ",", False, False, False)
+
+
+_encode: Any
+_renew()
+
+
+def to_answer(result: object) -> Answer:
+    """Map a handler's result (the table stands in docs/handlers.md).
+
+    Raises: `AnswerError` for what can't be sent.
+    """
+    kind = type(result)
+    if kind is dict:
+        return 200, JSON, to_json(result)
+    if kind is str:
+        return 200, TEXT, _encoded(result)  # type: ignore[arg-type]
+    if result is None:
+        return NO_CONTENT
+    if isinstance(result, bytes | bytearray | memoryview):
+        return 200, BYTES, bytes(result)
+    if isinstance(result, Response):
+        return _from_response(result)
+    if isinstance(result, Event):
+        return 202, BATCH, events_json([result])
+    if kind is list and result and all(isinstance(item, Event) for item in result):  # type: ignore[attr-defined]
+        return 202, BATCH, events_json(result)  # type: ignore[arg-type]
+    if isinstance(result, Iterator):
+        return _from_iterator(200, None, result)
+    if isinstance(result, str):
+        return 200, TEXT, _encoded(result)
+    if hasattr(result, "__await__") or hasattr(result, "__anext__"):
+        return _awaited(result)
+    return 200, JSON, to_json(result)
+
+
+def _awaited(result: object) -> Answer:
+    """Run what a plain function returned though it is asynchronous (a decorator hid the `async`)."""
+    from wisp.runtime.dialects.awaiting import pieces_of, value_of
+
+    if hasattr(result, "__anext__"):
+        return _from_iterator(200, None, pieces_of(result))
+    return to_answer(value_of(result))
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise AnswerError(f"the result is text that is not Unicode: {error}") from None
+
+
+def _from_response(response: Response) -> Answer:
+    body = response.body
+    status = response.status
+    if not isinstance(status, int):
+        raise AnswerError(f"the response's status is {type(status).__name__}, not a number")
+    block, typed = headers_block(response.headers, response.content_type)
+    if isinstance(body, Iterator):
+        _, stream_block, streamed = _from_iterator(status, None, body)
+        return status, block if typed else block + stream_block, streamed
+    _, implied, content = to_answer(body) if not isinstance(body, Response | Event) else _nested(body)
+    return status, block if typed else block + implied, content
+
+
+def _nested(body: object) -> Answer:
+    raise AnswerError(f"the response's body is itself of type {type(body).__name__}")
+
+
+def headers_block(
+    headers: Mapping[str, str | list[str]] | Iterable[tuple[str, str]] | None, content_type: str | None = None
+) -> tuple[bytes, bool]:
+    """Return (header block, whether it says the content type)."""
+    if headers is None:
+        pairs: list[tuple[str, str]] = []
+    elif isinstance(headers, Mapping):
+        pairs = [(n, v) for n, found in headers.items() for v in (found if isinstance(found, list) else [found])]
+    else:
+        pairs = list(headers)
+    if content_type is not None:
+        pairs = [(name, value) for name, value in pairs if str(name).lower() != "content-type"]
+        pairs.append(("content-type", content_type))
+    return block_of(pairs), any(str(name).lower() == "content-type" for name, _ in pairs)
+
+
+def block_of(pairs: list[tuple[str, str]]) -> bytes:
+    """Return the header block of checked names and values; raises `AnswerError` naming the header."""
+    if len(pairs) > HEADERS_MAX:
+        raise AnswerError(f"the response has {len(pairs)} headers, limit {HEADERS_MAX}")
+    lines = []
+    for name, value in pairs:
+        text = value if isinstance(value, str) else str(value)
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise AnswerError(f"header name {str(name)[:60]!r} is not allowed")
+        if not _VALUE.fullmatch(text):
+            raise AnswerError(f"header {name} has a value with characters that are not allowed: {text[:60]!r}")
+        lines.append(f"{name}: {text}\r\n")
+    return "".join(lines).encode("latin-1")
+
+
+def _from_iterator(status: int, block: bytes | None, pieces: Iterator[object]) -> Answer:
+    """Pull the first piece: its type says the content type."""
+    first = next(pieces, None)
+    if block is None:
+        block = TEXT if isinstance(first, str) else BYTES if first is None or _is_bytes(first) else LINES
+    return status, block, Streamed(to_piece(first) if first is not None else b"", _rest(pieces))
+
+
+def _rest(pieces: Iterator[object]) -> Generator[bytes, None, None]:
+    try:
+        for piece in pieces:
+            yield to_piece(piece)
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()
+
+
+def _is_bytes(piece: object) -> bool:
+    return isinstance(piece, bytes | bytearray | memoryview)
+
+
+def to_piece(piece: object) -> bytes:
+    """Return a streamed piece as bytes: text, bytes, or a JSON value that becomes a line."""
+    if isinstance(piece, str):
+        return _encoded(piece)
+    if _is_bytes(piece):
+        return bytes(piece)  # type: ignore[call-overload, no-any-return]
+    return to_json(piece) + b"\n"
+
+
+def events_json(events: list[Event]) -> bytes:
+    """Return events in the CloudEvents JSON batch format (JSON event format §4)."""
+    return to_json([_structured(event) for event in events])
+
+
+def _structured(event: Event) -> dict[str, object]:
+    from base64 import b64encode
+
+    found: dict[str, object] = {"specversion": "1.0", "id": event.id, "type": event.type, "source": event.source}
+    if event.subject is not None:
+        found["subject"] = event.subject
+    if event.time is not None:
+        found["time"] = event.time.isoformat()
+    for name, value in event.attributes.items():
+        found.setdefault(name, value)
+    if _is_bytes(event.data):
+        found["data_base64"] = b64encode(event.data).decode("ascii")
+    elif event.data is not None:
+        found["data"] = event.data
+    return found
