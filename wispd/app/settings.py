@@ -1,0 +1,119 @@
+"""Settings: the only place that reads the environment. Defaults < `<data>/wisp-node.toml` < environment < flags."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import platformdirs
+from msgspec import Struct
+
+from wispd.base.errors import Fault
+
+MB: Final = 1024 * 1024
+FILE_NAME: Final = "wisp-node.toml"
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of one node. All are enforced; `wisp doctor` prints them."""
+
+    concurrency: int = 1000
+    """Invocations of one namespace in flight at once; above it `throttled`."""
+    body_bytes: int = 6 * MB
+    """Request body of a synchronous call."""
+    body_buffer_bytes: int = 256 * MB
+    """Request bodies buffered at once, over all connections."""
+    connections: int = 10_000
+    """Open client connections."""
+    headers: int = 100
+    """Request headers."""
+    headers_bytes: int = 32_768
+    """Request line and headers together."""
+    uri_bytes: int = 8_192
+    """Request target."""
+    head_s: float = 10.0
+    """From the first byte of a request to the end of its headers."""
+    body_rate_bytes_per_s: int = 1_024
+    """Slowest request body that is waited for, after a grace of head_s."""
+    idle_s: float = 75.0
+    """Keep-alive connections without a request."""
+    write_s: float = 30.0
+    """An answer of which the client takes nothing."""
+    package_zip_bytes: int = 50 * MB
+    """A deployment as it is uploaded."""
+    package_bytes: int = 250 * MB
+    """A deployment unpacked."""
+    package_files: int = 20_000
+    """Files of a deployment."""
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One node."""
+
+    data_dir: str
+    """Where everything lives; absolute."""
+    host: str = "127.0.0.1"
+    """Address of the public listener."""
+    port: int = 8080
+    """Port of the public listener; 0: any free one."""
+    admin_host: str = "127.0.0.1"
+    """Address of the admin listener."""
+    admin_port: int = 8081
+    """Port of the admin listener; 0: any free one."""
+    domain: str = "localhost"
+    """Host URLs are `<function>.<domain>`."""
+    drain_s: float = 30.0
+    """How long running calls may go on after SIGTERM."""
+    memory_budget_bytes: int = 0
+    """For all instances together; 0: three quarters of the machine's memory."""
+    pool_members: int = 8
+    """Rehearsed sandboxes kept ready for each common kind."""
+    uid_first: int = 0
+    """First uid of the leased range (root only); 0: computed from the data directory. The services use it themselves."""
+    uid_count: int = 8_192
+    """Length of the leased range."""
+    service_uid: int = -1
+    """uid of gateway, control and recorder when started as root; -1: the first of the leased range."""
+    level: str = ""
+    """Isolation level to insist on: full, namespaces, process; empty: the best there is."""
+    limits: Limits = Limits()
+    """Bounds."""
+
+
+def default_data_dir() -> str:
+    """Return the per-user data folder, or what WISP_DATA says."""
+    return os.path.abspath(os.environ.get("WISP_DATA") or platformdirs.user_data_dir("wisp"))
+
+
+def remote() -> tuple[str, str]:
+    """Return (URL, token) of a remote node from WISP_URL and WISP_TOKEN, empty where unset."""
+    return os.environ.get("WISP_URL", ""), os.environ.get("WISP_TOKEN", "")
+
+
+def load(data_dir: str, flags: Mapping[str, Any]) -> Settings:
+    """Return the settings of a node; flags that are None count as not given.
+
+    Raises: `Fault("invalid_argument")` naming the file and the key that is wrong.
+    """
+    path = Path(data_dir) / FILE_NAME
+    given: dict[str, Any] = {}
+    if path.exists():
+        try:
+            given = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise Fault("invalid_argument", f"{path}: {error}") from error
+    given |= {key: value for key, value in flags.items() if value is not None}
+    given["data_dir"] = os.path.abspath(data_dir)
+    try:
+        return msgspec.convert(given, Settings)
+    except msgspec.ValidationError as error:
+        raise Fault("invalid_argument", f"{path}: {error}") from error
+
+
+def machine_memory_bytes() -> int:
+    """Return the memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
