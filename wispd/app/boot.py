@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct

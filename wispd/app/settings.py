@@ -73,7 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pool_members: int = 8
     """Rehearsed sandboxes kept ready for each common kind."""
     uid_first: int = 0
-    """First uid of the leased range (root only); 0: computed from the data directory. The services use it themselves."""
+    """First uid of the leased range (root only), which the services use; 0: computed from the data directory."""
     uid_count: int = 8_192
     """Length of the leased range."""
     service_uid: int = -1
