@@ -26,7 +26,7 @@ setup: .venv/.stamp
 	@$(BOOT) tools/setup.py
 
 run: setup
-	@exec $(PY) tools/run.py
+	@exec $(PY) tools/run.py $(ARGS)
 
 check: setup
 	$(PY) -m ruff check .
