@@ -104,8 +104,8 @@ class LogPage(Struct, frozen=True, kw_only=True):
     next: int = 0
 
 
-# What the recorder hands to the store: one block of a segment, folded. Rows are plain tuples in the column order below,
-# because a burst is tens of thousands of them a second.
+# What the recorder hands to the store: one stretch of a segment, folded. Rows are plain tuples in the order of
+# the columns below, because a burst is tens of thousands of them a second.
 UsageKey = tuple[int, str, str, int]  # (Unix minute, namespace, function, version number)
 FunctionKey = tuple[str, str]  # (namespace, function)
 
