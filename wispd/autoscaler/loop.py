@@ -8,6 +8,7 @@ from typing import Final
 
 from wispd.autoscaler.budget import evictions
 from wispd.autoscaler.keepalive import expired
+from wispd.autoscaler.prewarm import COMMON, KINDS_MAX, Kind, kind_of, members, unused
 from wispd.autoscaler.scaling import Backoff, failed, starts
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
@@ -31,12 +32,15 @@ class Autoscaler:
         *,
         engine: Engine,
         budget_bytes: int,
+        pool_members: int = 0,
         pools: Callable[[], Iterable[ScaledPool]],
     ) -> None:
         self._loop = loop
         self._clock = clock
         self._engine = engine
         self.budget_bytes = budget_bytes
+        self._pool_members = pool_members
+        self._kinds: dict[Kind, int] = {}  # kept ready → when last used
         self._pools = pools
         self._tickets: dict[int, tuple[ScaledPool, int]] = {}
         self._owners: dict[int, ScaledPool] = {}  # instance → pool
@@ -82,9 +86,27 @@ class Autoscaler:
         for instance in chosen:
             self._end(instance)
         self._reserved_bytes += need
+        self._use(kind_of(pool.version))
         self._last_ticket += 1
         self._tickets[self._last_ticket] = (pool, self._clock.monotonic_ns())
         self._engine.start(self._last_ticket, self._spec(pool))
+
+    def _use(self, kind: Kind) -> None:
+        """Keep members of a kind ready from its first use on."""
+        if kind not in self._kinds and len(self._kinds) < KINDS_MAX:
+            self._keep(kind, members(kind, self._pool_members))
+        if kind in self._kinds:
+            self._kinds[kind] = self._clock.monotonic_ns()
+
+    def _keep(self, kind: Kind, count: int) -> None:
+        runtime, layer, namespace, network = kind
+        self._kinds[kind] = self._clock.monotonic_ns()
+        self._engine.keep(runtime, layer=layer, namespace=namespace, network=network, members=count)
+
+    def prewarm(self) -> None:
+        """Ask for the members that every node keeps, and for those in use (after a restart of the launcher)."""
+        for kind in {COMMON: 0, **self._kinds}:
+            self._keep(kind, members(kind, self._pool_members))
 
     @staticmethod
     def _spec(pool: ScaledPool) -> StartSpec:
@@ -154,6 +176,7 @@ class Autoscaler:
     def restored(self) -> None:
         """Instances can be started again: serve those who waited through it."""
         self.available = True
+        self.prewarm()
         for pool in self._pools():
             self.wake(pool)
 
@@ -175,6 +198,9 @@ class Autoscaler:
         if self._owners and now_ns - self._sampled_ns >= int(SAMPLE_S * 1e9):
             self._sampled_ns = now_ns
             self._engine.sample()
+        for kind in unused(self._kinds, now_ns):
+            self._keep(kind, 0)
+            del self._kinds[kind]
 
     def _look_after(self, pool: ScaledPool, now_ns: int) -> None:
         pool.measure(self._seconds)

@@ -155,6 +155,7 @@ class FakeEngine:
         self.players: dict[int, Player] = {}
         self.stopped: list[int] = []
         self.samples = 0
+        self.kept: list[tuple[str, dict[str, Any]]] = []
         self.events: Any = None
         self._numbers = itertools.count(1)
 
@@ -184,7 +185,8 @@ class FakeEngine:
     def sample(self) -> None:
         self.samples += 1
 
-    def keep(self, runtime: str, **kind: Any) -> None: ...
+    def keep(self, runtime: str, **kind: Any) -> None:
+        self.kept.append((runtime, kind))
 
 
 class Ear:
