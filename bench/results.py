@@ -46,7 +46,7 @@ class Results:
     def write(self) -> Path:
         """Write one JSON line per row; return the file."""
         OUT.mkdir(exist_ok=True)
-        common = {
+        shared = {
             "machine": machine.description(),
             "commit": machine.commit(),
             "at": time.strftime("%FT%TZ", time.gmtime()),
@@ -54,7 +54,7 @@ class Results:
         path = OUT / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.jsonl"
         with path.open("w") as file:
             for row in self._rows():
-                file.write(json.dumps(self._line(row) | common, ensure_ascii=False) + "\n")
+                file.write(json.dumps(self._line(row) | shared, ensure_ascii=False) + "\n")
         return path
 
     def _line(self, row: str) -> dict[str, object]:

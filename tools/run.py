@@ -24,14 +24,14 @@ WISP = [sys.executable, "-m", "wispd.cli.main"]
 def main() -> int:
     """Do it all; return the node's exit status, or 1 when the example could not be served."""
     options = arguments()
-    data = ["--data", options.data] if options.data else []
+    folder = ["--data", options.data] if options.data else []
     ports = ["--port", str(options.port), "--admin-port", str(options.admin_port)]
-    node = subprocess.Popen([*WISP, "up", *data, *ports], cwd=ROOT)
+    node = subprocess.Popen([*WISP, "up", *folder, *ports], cwd=ROOT)
     # Both get Ctrl-C from the terminal: the node drains, we wait for it. A plain kill is passed on.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: node.terminate())
     try:
-        if not ready(node, options.admin_port) or not serve_example(data, options.port):
+        if not ready(node, options.admin_port) or not serve_example(folder, options.port):
             node.terminate()
             return node.wait() or 1
         return node.wait()
@@ -62,9 +62,9 @@ def ready(node: subprocess.Popen[bytes], admin_port: int) -> bool:
     return False
 
 
-def serve_example(data: list[str], port: int) -> bool:
+def serve_example(folder: list[str], port: int) -> bool:
     """Deploy the example and call it once over HTTP; print where it is."""
-    deployed = subprocess.run([*WISP, "deploy", *data, str(ROOT / "examples/hello")], check=False, cwd=ROOT)
+    deployed = subprocess.run([*WISP, "deploy", *folder, str(ROOT / "examples/hello")], check=False, cwd=ROOT)
     if deployed.returncode:
         return False
     url = f"http://127.0.0.1:{port}/fn/hello"
