@@ -80,7 +80,7 @@ class RecordQueries:
         log = self._rows(_LOG + where + "ORDER BY l.seq LIMIT ?", found)
         return _record(rows[0], tuple(_line(row) for row in log))
 
-    def list(self, wanted: RecordFilter, *, limit: int = 50, cursor: str = "") -> Page:
+    def page(self, wanted: RecordFilter, *, limit: int = 50, cursor: str = "") -> Page:
         """Return records, newest first."""
         limit = _limit(limit)
         where, arguments = self._scope("i.function", wanted.namespace, wanted.function)
