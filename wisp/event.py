@@ -62,6 +62,7 @@ class Event:
         "type",
     )
 
+    _invocation: Invocation
     id: str
     source: str
     type: str
@@ -101,11 +102,17 @@ class Event:
         return f"Event({self.type!r}, id={self.id!r}, source={self.source!r})"
 
 
-def event_of(invocation: Invocation) -> Event:
-    """Return the event of an invocation; costs nothing until it is looked at."""
-    event = Event.__new__(Event)
-    event._invocation = invocation  # type: ignore[attr-defined]
-    return event
+class _Arrived(Event):
+    """An event as it came; making one costs nothing, it is decoded when it is looked at."""
+
+    __slots__ = ()
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
+
+
+_Arrived.__name__ = _Arrived.__qualname__ = "Event"
+event_of = _Arrived
 
 
 def _new_id() -> str:

@@ -38,6 +38,13 @@ def active() -> Caller:
     return _used[0]
 
 
+def active_link() -> Link:
+    """Return the link of an instance without an event loop."""
+    caller = active()
+    assert isinstance(caller, LinkCaller)
+    return caller.link
+
+
 def next_number() -> int:
     return frames.OWN_CALL | next(_numbers)
 
@@ -71,12 +78,12 @@ class LinkCaller:
     """Calls over a `Link`, from any thread."""
 
     def __init__(self, link: Link) -> None:
-        self._link = link
+        self.link = link
         self._home = threading.get_ident()
 
     def call(self, name: str, head: bytes, body: bytes, *, timeout_s: float | None) -> Reply:
         """Send the call and wait for its answer. Raises: `CallError`."""
-        link, number = self._link, next_number()
+        link, number = self.link, next_number()
         got: deque[frames.Frame] = deque()
         link.replies[number] = got
         if not link.shared and threading.get_ident() != self._home:

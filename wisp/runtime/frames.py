@@ -75,6 +75,8 @@ READY_HEAD: Final = Struct("<QQ")  # initialisation ns, resident bytes
 WINDOW_HEAD: Final = Struct("<Q")  # bytes the receiver has consumed and grants anew
 INVOKE_FRAME: Final = Struct("<BBHIQQQQ16sHH")  # HEADER and INVOKE_HEAD in one go, for the hot path
 OUTCOME_FRAME: Final = Struct("<BBHIQQQQIII")  # HEADER and OUTCOME_HEAD in one go
+OUTCOME_ECHO: Final = Struct("<BBHI8sQQQIII")  # the same, with the call number as the bytes it came in
+CALL_FIELD: Final = slice(8, 16)  # where a packet has its call number
 
 # Limits. A frame above them is hostile.
 BODY_MAX: Final = 65_536  # body bytes of one frame; longer bodies continue in BODY frames

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 from wisp.runtime import frames
 from wisp.runtime.frames import HTTP, INVOKE_FRAME, MORE
@@ -18,47 +19,38 @@ _HEAD_START: Final = frames.HEADER.size
 
 
 class Invocation:
-    """One call. `fields` are those of INVOKE_FRAME, in its order.
+    """One call.
 
     `parts` are body pieces that have come and nobody has read; `open_body` says that more will come. `done` is set
-    when the outcome is on its way: nothing may be sent for this call afterwards.
+    when the outcome is on its way: nothing may be sent for this call afterwards. Defaults sit on the class: a call on
+    the hot path stores two values.
     """
 
-    __slots__ = (
-        "_request",
-        "cancelled",
-        "credit",
-        "done",
-        "fields",
-        "lines",
-        "open_body",
-        "packet",
-        "parts",
-        "started_ns",
-        "woken",
-    )
-
-    _request: Request
-    cancelled: int
-    credit: int
-    open_body: bool
-    parts: deque[bytes]
+    packet: bytes
     started_ns: int
+    lines: Lines | None = None
+    done = False
+    cancelled = 0  # a reason of CANCEL
+    credit = frames.WINDOW_SIZE  # body bytes that may yet be under way (multiplexed links)
+    open_body = False
+    parts: deque[bytes] | None = None
 
     def __init__(self, packet: bytes) -> None:
         self.packet = packet
-        self.fields = _unpack(packet)
-        self.lines: Lines | None = None
-        self.done = False
 
-    def prepare(self) -> None:
-        """Make ready what only streams and multiplexed calls use (the hot path does without)."""
-        self.cancelled = 0
-        self.credit = frames.WINDOW_SIZE
-        self.open_body = bool(self.fields[1] & MORE)
-        self.woken: object = None
-        first = self.packet[_HEAD_START + self.fields[3] :]
-        self.parts = deque([first] if first else [])
+    def open(self) -> deque[bytes]:
+        """Make ready to take body pieces; return where they go."""
+        parts = self.parts
+        if parts is None:
+            self.open_body = bool(self.fields[1] & MORE)
+            first = self.packet[_HEAD_START + self.fields[3] :]
+            parts = self.parts = deque([first] if first else [])
+        return parts
+
+    @cached_property
+    def fields(self) -> tuple[Any, ...]:
+        """The values of INVOKE_FRAME, in its order."""
+        return _unpack(self.packet)
 
     @property
     def number(self) -> int:
@@ -84,20 +76,15 @@ class Invocation:
     def id(self) -> str:
         return f"inv_{self.fields[8].hex()}"
 
-    @property
+    @cached_property
     def request(self) -> Request:
-        try:
-            return self._request
-        except AttributeError:
-            self._request = Request(self.packet[_BLOCK_START : _HEAD_START + self.fields[3]], self.fields[9])
-            return self._request
+        return Request(self.packet[_BLOCK_START : _HEAD_START + self.fields[3]], self.fields[9])
 
     @property
     def body(self) -> bytes:
         """The whole body; the loop has seen to it that it is complete."""
-        try:
-            parts = self.parts
-        except AttributeError:
+        parts = self.parts
+        if parts is None:
             return self.packet[_HEAD_START + self.fields[3] :]
         if len(parts) > 1:
             whole = b"".join(parts)

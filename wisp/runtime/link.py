@@ -79,7 +79,7 @@ class Link:
 
     def read_body(self, invocation: Invocation) -> bytes:
         """Return the next piece of a request's body, waiting for it; empty at its end or when the caller is gone."""
-        parts = invocation.parts
+        parts = invocation.open()
         if not parts and invocation.open_body and not invocation.cancelled:
             self.wait(lambda: bool(parts) or not invocation.open_body or bool(invocation.cancelled))
         if not parts:
@@ -94,7 +94,7 @@ class Link:
         pieces = []
         while piece := self.read_body(invocation):
             pieces.append(piece)
-        invocation.parts.append(b"".join(pieces))
+        invocation.open().append(b"".join(pieces))
 
     def next_invoke(self) -> bytes:
         """Return the next INVOKE frame, routing all others; the slow way for links that several threads use."""
@@ -182,7 +182,7 @@ def deliver(invocation: Invocation, frame: frames.Frame) -> None:
     """Note what a frame says about a call that still runs."""
     if frame.type == frames.BODY:
         if frame.body:
-            invocation.parts.append(frame.body)
+            invocation.open().append(frame.body)
         if not frame.flags & frames.MORE:
             invocation.open_body = False
     elif frame.type == frames.CANCEL:

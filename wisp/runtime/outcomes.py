@@ -106,7 +106,7 @@ def check_answer(status: int, block: bytes) -> None:
         raise AnswerError(f"the response's headers are {len(block)} bytes, limit {BLOCK_MAX}")
 
 
-def outcome(  # noqa: PLR0913
+def outcome(
     invocation: Invocation,
     flags: int,
     *,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from wisp.runtime import frames, streams
-from wisp.runtime.dialects import Speaker, speaker
+from wisp.runtime.dialects import Speaker, lambdas, speaker
 from wisp.runtime.frames import FrameError
 from wisp.runtime.link import Link, LinkClosed
 from wisp.runtime.loader import LoadError, load
@@ -124,6 +124,8 @@ def fail(link: socket.socket, capture: Capture, error: LoadError) -> None:
 def apply_environment(settings: Settings) -> None:
     """Set the function's environment variables."""
     os.environ.update(settings.env)
+    if lambdas.looks_like_lambda(settings):
+        lambdas.set_environment(settings)
     if "TZ" in settings.env:
         time.tzset()
 

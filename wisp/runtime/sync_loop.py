@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from wisp.runtime.dialects import Speaker
-from wisp.runtime.frames import BODY_MAX, INVOKE, INWARD_MAX, MORE, OUTCOME, OUTCOME_FRAME, OUTCOME_HEAD
+from wisp.runtime.frames import BODY_MAX, CALL_FIELD, INVOKE, INWARD_MAX, MORE, OUTCOME, OUTCOME_ECHO, OUTCOME_HEAD
 from wisp.runtime.invocation import Invocation, current
 from wisp.runtime.link import Link, LinkClosed
 from wisp.runtime.logs import Capture
@@ -52,7 +52,7 @@ def _answering(
 ) -> Callable[[bytes], None]:
     """Return what answers one INVOKE frame."""
     sender = Sender(link, capture)
-    send, pack, now, enter = link.socket.send, OUTCOME_FRAME.pack, time.monotonic_ns, current.set
+    send, pack, now, enter = link.socket.send, OUTCOME_ECHO.pack, time.monotonic_ns, current.set
     calls, peak = 0, peak_bytes()
 
     def answer_one(packet: bytes) -> None:
@@ -77,8 +77,8 @@ def _answering(
                 calls += 1
                 if run_ns > 1_000_000 or calls > _PEAK_EVERY:
                     peak, calls = peak_bytes(), 0
-                number = invocation.fields[4]
                 invocation.done = True
+                number = packet[CALL_FIELD]
                 send(
                     pack(OUTCOME, 0, status, _HEAD + size, number, len(body), run_ns, peak, size, 0, 0) + block + body
                 )
@@ -90,13 +90,14 @@ def _answering(
             if invocation.done:
                 raise  # the link failed, not the function
             sender.error(invocation, error)
-        link.open.pop(invocation.fields[4], None)
+        if link.open:
+            link.open.pop(invocation.number, None)
 
     return answer_one
 
 
 def _begin_body(link: Link, invocation: Invocation, *, streaming: bool) -> None:
-    invocation.prepare()
+    invocation.open()
     link.open[invocation.number] = invocation
     if not streaming:
         link.read_whole_body(invocation)

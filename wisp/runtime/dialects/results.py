@@ -85,7 +85,7 @@ def to_answer(result: object) -> Answer:
     if kind is list and result and all(isinstance(item, Event) for item in result):  # type: ignore[attr-defined]
         return 202, BATCH, events_json(result)  # type: ignore[arg-type]
     if isinstance(result, Iterator):
-        return _from_iterator(200, None, result)
+        return _from_iterator(200, result)
     if isinstance(result, str):
         return 200, TEXT, _encoded(result)
     if hasattr(result, "__await__") or hasattr(result, "__anext__"):
@@ -98,7 +98,7 @@ def _awaited(result: object) -> Answer:
     from wisp.runtime.dialects.awaiting import pieces_of, value_of
 
     if hasattr(result, "__anext__"):
-        return _from_iterator(200, None, pieces_of(result))
+        return _from_iterator(200, pieces_of(result))
     return to_answer(value_of(result))
 
 
@@ -116,7 +116,7 @@ def _from_response(response: Response) -> Answer:
         raise AnswerError(f"the response's status is {type(status).__name__}, not a number")
     block, typed = headers_block(response.headers, response.content_type)
     if isinstance(body, Iterator):
-        _, stream_block, streamed = _from_iterator(status, None, body)
+        _, stream_block, streamed = _from_iterator(status, body)
         return status, block if typed else block + stream_block, streamed
     _, implied, content = to_answer(body) if not isinstance(body, Response | Event) else _nested(body)
     return status, block if typed else block + implied, content
@@ -157,12 +157,27 @@ def block_of(pairs: list[tuple[str, str]]) -> bytes:
     return "".join(lines).encode("latin-1")
 
 
-def _from_iterator(status: int, block: bytes | None, pieces: Iterator[object]) -> Answer:
+def _from_iterator(status: int, pieces: Iterator[object]) -> Answer:
     """Pull the first piece: its type says the content type."""
     first = next(pieces, None)
-    if block is None:
-        block = TEXT if isinstance(first, str) else BYTES if first is None or _is_bytes(first) else LINES
-    return status, block, Streamed(to_piece(first) if first is not None else b"", _rest(pieces))
+    return status, _stream_type(first), Streamed(first_piece(first), _rest(pieces))
+
+
+def _stream_type(first: object) -> bytes:
+    return TEXT if isinstance(first, str) else BYTES if first is None or _is_bytes(first) else LINES
+
+
+def first_piece(first: object) -> bytes:
+    """Return the first piece of a stream as bytes; an empty stream (None) has none."""
+    return to_piece(first) if first is not None else b""
+
+
+def response_of_stream(result: object, first: object) -> tuple[int, bytes]:
+    """Return (status, header block) of a streamed result whose first piece is known."""
+    if not isinstance(result, Response):
+        return 200, _stream_type(first)
+    block, typed = headers_block(result.headers, result.content_type)
+    return result.status, block if typed else block + _stream_type(first)
 
 
 def _rest(pieces: Iterator[object]) -> Generator[bytes, None, None]:
