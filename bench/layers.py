@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from compileall import compile_dir
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 HERE = Path(__file__).resolve().parent
 
@@ -21,10 +23,13 @@ def build(target: Path, *names: str) -> Path:
     for name in sorted(_closure(installed, names)):
         for file in installed[name].files or ():
             source = Path(str(installed[name].locate_file(file)))
-            # Scripts live outside of site-packages; compiled files would name the place they were made in.
+            # Scripts live outside of site-packages; compiled files name the place they were made in: made anew below.
             if ".." not in file.parts and "__pycache__" not in file.parts and source.is_file():
                 (partial / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, partial / file)
+    # As an installer does it. By hash and unchecked: the tree is read-only and its times mean nothing.
+    mode = PycInvalidationMode.UNCHECKED_HASH
+    compile_dir(partial, quiet=2, workers=0, stripdir=str(partial), prependdir="/layer", invalidation_mode=mode)
     partial.rename(target)
     return target
 
