@@ -104,6 +104,18 @@ class LogPage(Struct, frozen=True, kw_only=True):
     next: int = 0
 
 
+class RecorderStatus(Struct, frozen=True, kw_only=True):
+    """How recording goes. `state` is ok or a fault's code; `message` says why it does not go on."""
+
+    state: str = "ok"
+    message: str = ""
+    indexed: int = 0  # invocations since the recorder started
+    segments: int = 0  # files not yet read to their end, the one being written included
+    unsealed: int = 0  # segments whose writer was killed
+    damaged: int = 0  # of these, those that ended inside an entry
+    unreadable: int = 0  # files that were no segments, set aside
+
+
 # What the recorder hands to the store: one stretch of a segment, folded. Rows are plain tuples in the order of
 # the columns below, because a burst is tens of thousands of them a second.
 UsageKey = tuple[int, str, str, int]  # (Unix minute, namespace, function, version number)

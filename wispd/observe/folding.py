@@ -11,6 +11,7 @@ from wispd.observe.entries import FLAG_COLD, Declared, Dropped, Entry, Finished,
 
 _OK: Final = int(Status.OK)
 _NO_ID: Final = bytes(16)
+_NUMBER_MAX: Final = 1 << 50  # 13 days in ns, 1 PiB in bytes, the year 37648 in µs
 _UNKNOWN: Final = Declared(0, 0, "", "_unknown", "")  # can't happen: an entry without its declaration
 
 
@@ -22,10 +23,14 @@ def fold(batch: Batch, entries: Iterable[Entry], versions: Mapping[int, Declared
         elif isinstance(entry, Logged):
             version = versions.get(entry.number, _UNKNOWN)
             invocation = entry.id if entry.id != _NO_ID else None
-            _log(batch, version, (invocation, version.version, entry.instance, entry.time_us, _text(entry.text)))
+            _log(
+                batch,
+                version,
+                (invocation, version.version, entry.instance, _bounded(entry.time_us), _text(entry.text)),
+            )
         elif isinstance(entry, Dropped):
-            minute = entry.time_us // 60_000_000
-            batch.dropped[minute] = batch.dropped.get(minute, 0) + entry.records
+            minute = _bounded(entry.time_us) // 60_000_000
+            batch.dropped[minute] = batch.dropped.get(minute, 0) + _bounded(entry.records)
 
 
 def _finished(batch: Batch, one: Finished, version: Declared) -> None:
@@ -33,7 +38,7 @@ def _finished(batch: Batch, one: Finished, version: Declared) -> None:
     code, _, message = _text(one.error).partition("\n")
     memory_mib = one.memory_mib
     key = (version.namespace, version.function)
-    ended_us = one.received_us + one.elapsed_ns // 1000
+    ended_us = _bounded(one.received_us + one.elapsed_ns // 1000)
     rows = batch.records.get(key)
     if rows is None:
         rows = batch.records[key] = []
@@ -46,16 +51,16 @@ def _finished(batch: Batch, one: Finished, version: Declared) -> None:
             one.http_status,
             one.trigger,
             cold,
-            _i64(one.received_us),
-            _i64(one.elapsed_ns),
-            _i64(one.queue_ns),
-            _i64(one.init_ns),
-            _i64(one.run_ns),
-            _i64(one.billed_ns),
+            _bounded(one.received_us),
+            _bounded(one.elapsed_ns),
+            _bounded(one.queue_ns),
+            _bounded(one.init_ns),
+            _bounded(one.run_ns),
+            _bounded(one.billed_ns),
             memory_mib << 20,
             one.peak_kib << 10,
-            _i64(one.bytes_in),
-            _i64(one.bytes_out),
+            _bounded(one.bytes_in),
+            _bounded(one.bytes_out),
             one.instance,
             one.log_dropped,
             code,
@@ -64,8 +69,8 @@ def _finished(batch: Batch, one: Finished, version: Declared) -> None:
         )
     )
     if one.log:
-        _log(batch, version, (one.id, version.version, one.instance, _i64(ended_us), _text(one.log)))
-    _use(batch, one, version, minute=_i64(ended_us) // 60_000_000)
+        _log(batch, version, (one.id, version.version, one.instance, ended_us, _text(one.log)))
+    _use(batch, one, version, minute=ended_us // 60_000_000)
     batch.count += 1
 
 
@@ -75,15 +80,15 @@ def _use(batch: Batch, one: Finished, version: Declared, *, minute: int) -> None
     sums = batch.usage.get(key)
     if sums is None:
         sums = batch.usage[key] = [0] * 8
-    billed_ms = -(-one.billed_ns // 1_000_000)
+    billed_ms = -(-_bounded(one.billed_ns) // 1_000_000)
     sums[0] += 1
     sums[1] += one.status != _OK
     sums[2] += one.flags & FLAG_COLD
     sums[3] += billed_ms
     sums[4] += billed_ms * one.memory_mib
-    sums[5] += one.run_ns
-    sums[6] += one.bytes_in
-    sums[7] += one.bytes_out
+    sums[5] += _bounded(one.run_ns)
+    sums[6] += _bounded(one.bytes_in)
+    sums[7] += _bounded(one.bytes_out)
 
 
 def _log(batch: Batch, version: Declared, row: tuple[object, ...]) -> None:
@@ -94,6 +99,6 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace") if raw else ""
 
 
-def _i64(number: int) -> int:
-    """The store's integers are signed."""
-    return number & 0x7FFF_FFFF_FFFF_FFFF
+def _bounded(number: int) -> int:
+    """Return what the store's signed integers can hold and add up; real figures are far below."""
+    return min(number, _NUMBER_MAX)

@@ -29,6 +29,7 @@ TEXT_MAX: Final = 262_144  # bytes of one log entry
 _SLOTS_MAX: Final = 4096
 _EARLY_MAX: Final = 65_536  # invocations with text ahead of their outcome
 _U32: Final = 0xFFFF_FFFF
+_MIB_LESS: Final = 1_048_575  # sizes are rounded up to whole MiB
 _NO_ID: Final = bytes(16)
 _OK: Final = int(Status.OK)
 _pack = FINISHED_BODY.pack
@@ -63,6 +64,7 @@ def _body(invocation: Invocation, number: int, elapsed_ns: int, *, queue_ns: int
     """Return the record's entry."""
     error, trace, log, dropped = tail
     pool = invocation.pool
+    memory_bytes = pool.memory_bytes if pool is not None else invocation.version.memory_bytes or MEMORY_START
     instance = invocation.instance
     body = _pack(
         FINISHED_SIZE + len(error) + len(trace) + len(log),
@@ -81,7 +83,7 @@ def _body(invocation: Invocation, number: int, elapsed_ns: int, *, queue_ns: int
         invocation.bytes_in,
         invocation.bytes_out,
         invocation.peak_bytes >> 10,
-        (pool.memory_bytes if pool is not None else invocation.version.memory_bytes or MEMORY_START) >> 20,
+        (memory_bytes + _MIB_LESS) >> 20,
         instance.instance & _U32 if instance is not None else 0,
         invocation.log_dropped + dropped,
         len(log),

@@ -39,12 +39,12 @@ _GAP: Final = "INSERT INTO gap VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET droppe
 class RecordStore:
     """Raises: `Fault` `storage_full` or `unavailable`; nothing of the batch is stored then."""
 
-    def __init__(self, path: Path, retention: Retention | None = None) -> None:
-        self._retention = retention or Retention()
+    def __init__(self, path: Path, kept: Retention | None = None) -> None:
+        self._retention = kept or Retention()
         self._functions: dict[FunctionKey, int] = {}
         self._sources: dict[tuple[bytes, int], int] = {}
-        self._connection = apsw.Connection(str(path))
         with self._mapped():
+            self._connection = apsw.Connection(str(path))
             self._connection.set_busy_timeout(2000)
             self._connection.pragma("journal_mode", "wal")
             self._connection.pragma("synchronous", "full")
