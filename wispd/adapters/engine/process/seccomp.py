@@ -48,6 +48,11 @@ _SET_OPTIONS_REFUSED: Final = {
     6: (19, 31, 33),  # TCP: REPAIR, upper-layer protocols, FASTOPEN_KEY
     41: (5, 6, 48, 54, 55, 57, 59, 64, 65),  # IPv6: routing and hop headers, MCAST_MSFILTER, ip6tables
 }
+# What a layer's zygote still has to do for its members after it has run foreign code
+_ZYGOTE_CALLS: Final = frozenset(
+    ("mount", "umount2", "open_tree", "move_mount", "mount_setattr", "unshare", "setns", "sethostname")
+    + ("seccomp", "landlock_create_ruleset", "landlock_restrict_self")
+)
 _BROKERED: Final = ("connect", "bind", "listen")
 _SEND_FLAGS_AT: Final = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3}
 
@@ -171,6 +176,19 @@ def assemble(network: str, machine: str) -> bytes:
     return b"".join(_INSTRUCTION.pack(*instruction) for instruction in code)
 
 
+def assemble_guard(machine: str) -> bytes:
+    """Return the filter of a layer's zygote: everything but what neither it nor its members ever need."""
+    refused = {
+        name: n for name, n in syscalls.numbers(syscalls.REFUSED, machine).items() if name not in _ZYGOTE_CALLS
+    }
+    rules = {number: _return(_REFUSE) for number in refused.values()}
+    number_of = syscalls.numbers(syscalls.EXAMINED, machine)
+    rules |= {number_of[name]: _refuse_bits(index, _MSG_FASTOPEN) for name, index in _SEND_FLAGS_AT.items()}
+    code: Code = [(_LOAD, 0, 0, _MACHINE_AT), (_JUMP_EQUAL, 1, 0, _MACHINES[machine][0]), *_return(_REFUSE)]
+    code += [(_LOAD, 0, 0, _NUMBER_AT), *_search(_segments(set(range(syscalls.NEWEST + 1)), rules))]
+    return b"".join(_INSTRUCTION.pack(*instruction) for instruction in code)
+
+
 class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
 
@@ -185,9 +203,9 @@ _NR_SECCOMP: Final = _MACHINES.get(_MACHINE, (0, -1))[1]
 # Made when the zygote imports this file, so that its children write no page for them.
 _PROGRAMS: Final = {
     network: _Program(len(code) // _INSTRUCTION.size, code)
-    for network in ("egress", "none", "private")
+    for network in ("egress", "none", "private", "guard")
     if _MACHINE in _MACHINES
-    for code in [assemble(network, _MACHINE)]
+    for code in [assemble(network, _MACHINE) if network != "guard" else assemble_guard(_MACHINE)]
 }
 
 
@@ -218,9 +236,7 @@ def install(network: str) -> int | None:
     """
     if network not in _PROGRAMS:
         raise OSError(errno.ENOSYS, f"no filter for network {network!r} on {_MACHINE}")
-    zero = ctypes.c_ulong(0)
-    if _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) != 0:
-        raise OSError(ctypes.get_errno(), "no_new_privs")
+    _set_no_new_privileges()
     program = ctypes.byref(_PROGRAMS[network])
     if network != "egress":
         _call(_NR_SECCOMP, 1, 0, program)
@@ -233,6 +249,24 @@ def install(network: str) -> int | None:
         if error.errno != errno.EINVAL:
             raise
     return _call(_NR_SECCOMP, 1, _NEW_LISTENER, program)  # Linux before 5.19: a signal interrupts a connect
+
+
+def guard() -> None:
+    """Filter a layer's zygote for good, before it imports foreign code.
+
+    Its members are forked from a process that code may have changed, so their own filter is the function's word
+    against ours. This one is not: whatever they do, they connect TCP only through the broker, and never see io_uring.
+    """
+    if _LANDLOCK:
+        _set_no_new_privileges()
+        _restrict_tcp()
+    install("guard")
+
+
+def _set_no_new_privileges() -> None:
+    zero = ctypes.c_ulong(0)
+    if _LIBC.prctl(_PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero) != 0:
+        raise OSError(ctypes.get_errno(), "no_new_privs")
 
 
 def _restrict_tcp() -> None:
