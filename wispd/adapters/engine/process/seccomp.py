@@ -50,8 +50,8 @@ _SET_OPTIONS_REFUSED: Final = {
 }
 # What a layer's zygote still has to do for its members after it has run foreign code
 _ZYGOTE_CALLS: Final = frozenset(
-    ("mount", "umount2", "open_tree", "move_mount", "mount_setattr", "unshare", "setns", "sethostname")
-    + ("seccomp", "landlock_create_ruleset", "landlock_restrict_self")
+    {"mount", "umount2", "open_tree", "move_mount", "mount_setattr", "unshare", "setns", "sethostname"}
+    | {"seccomp", "landlock_create_ruleset", "landlock_restrict_self"}
 )
 _BROKERED: Final = ("connect", "bind", "listen")
 _SEND_FLAGS_AT: Final = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3}
