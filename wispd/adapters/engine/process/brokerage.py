@@ -184,7 +184,7 @@ class Broker:
         """Return the caller's process, with its pidfd in `client.processes`. Raises `OSError`."""
         if call.tid in client.processes:
             return call.tid
-        process = notification.process_of(call.tid)
+        process = notification.group_of(call.tid)
         if process in client.processes:
             return process
         if len(client.processes) >= _PROCESSES_MAX:

@@ -24,8 +24,6 @@ from wispd.adapters.engine.process import cgroup, kernel, seccomp
 LevelName = Literal["full", "namespaces", "process"]
 
 PROBE_TIMEOUT_S: Final = 5.0
-PROFILE_PATH: Final = "/etc/apparmor.d/wisp"
-DELEGATION_PATH: Final = "/etc/systemd/system/user@.service.d/wisp-delegate.conf"
 
 # What a sandbox is not a sandbox without; the rest raises `namespaces` to `full`.
 REQUIRED: Final = (

@@ -127,7 +127,7 @@ def read_memory(tid: int, address: int, size: int) -> bytes:
     return buffer.raw
 
 
-def process_of(tid: int) -> int:
+def group_of(tid: int) -> int:
     """The process a thread belongs to. Raises `OSError`."""
     with open(f"/proc/{tid}/status", "rb") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(b"Tgid:"))
