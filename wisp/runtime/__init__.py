@@ -23,8 +23,9 @@ def rehearse() -> None:
 
 def serve(link: socket.socket) -> None:
     """Run one instance on its end of the SEQPACKET link; return when the gateway closes its end."""
-    from wisp.runtime.preloading import preload as make_sure
+    from wisp.runtime import preloading
     from wisp.runtime.serving import serve as run
 
-    make_sure()
+    if not preloading.done:
+        preloading.preload()
     run(link)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module, invalidate_caches
+from importlib import import_module
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
@@ -62,7 +62,9 @@ def add_paths(code: str, layer: str) -> None:
         sys.path.insert(0, code)
     if layer and layer not in sys.path:
         sys.path.append(layer)
-    invalidate_caches()
+    # Not importlib.invalidate_caches(): it loads importlib.metadata, for finders that have seen none of this yet.
+    for path in (code, layer):
+        sys.path_importer_cache.pop(path, None)
 
 
 def split_handler(handler: str, code: str) -> tuple[str, str]:

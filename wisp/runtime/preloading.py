@@ -74,8 +74,14 @@ STANDARD: Final = (
 )
 
 
+done = False
+
+
 def preload() -> None:
-    """Import everything; what this Python was built without is left out. Cheap when it is all there already."""
+    """Import everything; what this Python was built without is left out."""
+    global done  # noqa: PLW0603
+    # Freeing one large block tells the C library to keep blocks of the size of a packet, not to map each anew.
+    bytes(1 << 20)
     for name in STANDARD:
         try:
             import_module(name)
@@ -83,3 +89,4 @@ def preload() -> None:
             continue
     for name in OURS:
         import_module(name)
+    done = True

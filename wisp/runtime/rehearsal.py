@@ -12,43 +12,34 @@ import random
 import socket
 import sys
 import time
-from importlib.machinery import SourceFileLoader
+from itertools import islice
 
-from wisp.runtime import frames, rehearsal_subject
+from wisp.runtime import frames
 
-_CALLS = (b'{"kind":"json"}', b'{"kind":"print"}', b'{"kind":"raise"}', b'{"kind":"json"}')
+_SUBJECT = os.path.join(os.path.dirname(__file__), "rehearsing")  # a code folder like a function's
+_CALLS = (b'{"kind":"json"}', b'{"kind":"print"}')
 
 
 def rehearse() -> None:
     """Serve the subject; leave no trace in modules, paths, environment or random numbers. Never raises `OSError`."""
     gc.enable()
-    path, environment, modules = list(sys.path), dict(os.environ), set(sys.modules)
+    path, known = list(sys.path), len(sys.modules)
     bytecode = sys.dont_write_bytecode
     try:
-        _compile()
         _serve()
     except OSError:
         pass  # no socket pair to be had: the first call pays
     finally:
         sys.path[:] = path
         sys.dont_write_bytecode = bytecode
-        for name in set(os.environ) - environment.keys():
-            del os.environ[name]
-        for name in set(sys.modules) - modules:
+        os.environ.pop("WISP_REHEARSAL", None)
+        # The newest entries only: to look at all of them would touch, and copy, a page for nearly each.
+        for name in list(islice(reversed(sys.modules), len(sys.modules) - known)):
             del sys.modules[name]
-        sys.path_importer_cache.pop(os.path.dirname(rehearsal_subject.__file__), None)
+        sys.path_importer_cache.pop(_SUBJECT, None)
     random.seed()
     gc.collect()
     gc.freeze()
-
-
-def _compile() -> None:
-    """Read, compile and run a module from its source, as the first import of a function does."""
-    loader = SourceFileLoader("wisp_rehearsal", rehearsal_subject.__file__)
-    source = loader.get_data(rehearsal_subject.__file__)
-    space: dict[str, object] = {"__name__": "wisp_rehearsal", "__file__": rehearsal_subject.__file__}
-    sys.modules["wisp_rehearsal"] = type(sys)("wisp_rehearsal")
-    exec(loader.source_to_code(source, rehearsal_subject.__file__), space)  # noqa: S102  (our own file)
 
 
 def _serve() -> None:
@@ -58,8 +49,8 @@ def _serve() -> None:
     with ours, theirs:
         settings = {
             "function": "rehearsal",
-            "handler": "rehearsal_subject:handle",
-            "code": os.path.dirname(rehearsal_subject.__file__),
+            "handler": "subject:handle",
+            "code": _SUBJECT,
             "env": {"WISP_REHEARSAL": "1"},
         }
         ours.send(frames.pack(frames.HELLO, meta=frames.VERSION))

@@ -108,6 +108,7 @@ def _basic_config(plain: Plain, original: Callable[..., None]) -> Callable[..., 
 
 
 _live: list[Capture] = []
+_plain = Plain()  # made before the fork: making a handler touches much of logging
 
 
 def _after_fork() -> None:
@@ -121,7 +122,7 @@ os.register_at_fork(after_in_child=_after_fork)
 def install(capture: Capture) -> Callable[[], None]:
     """Point the process's output at `capture`; return what undoes it."""
     before = (sys.stdout, sys.stderr, logging.basicConfig, threading.Thread.start)
-    plain, root = Plain(), logging.getLogger()
+    plain, root = _plain, logging.getLogger()
     sys.stdout = CapturedText(capture, 1, "<stdout>")
     sys.stderr = CapturedText(capture, 2, "<stderr>")
     root.addHandler(plain)
