@@ -29,7 +29,7 @@ class Remedy:
 
 
 def remedy(name: str, *, executable: str, root: bool) -> Remedy:
-    """Return the remedy of that name for the interpreter `executable` (a real path). Unknown ones have only a title."""
+    """Return the remedy of that name for the interpreter at `executable`. Unknown ones only have a title."""
     if name == "apparmor":
         return _apparmor(executable)
     if name == "delegation":
