@@ -11,7 +11,7 @@ from wispd.observe.entries import FLAG_COLD, Declared, Dropped, Entry, Finished,
 
 _OK: Final = int(Status.OK)
 _NO_ID: Final = bytes(16)
-_NUMBER_MAX: Final = 1 << 50  # 13 days in ns, 1 PiB in bytes, the year 37648 in µs
+_NUMBER_MAX: Final = 1 << 52  # 52 days in ns, 4 PiB in bytes, the year 2112 in µs
 _UNKNOWN: Final = Declared(0, 0, "", "_unknown", "")  # can't happen: an entry without its declaration
 
 
@@ -85,7 +85,7 @@ def _use(batch: Batch, one: Finished, version: Declared, *, minute: int) -> None
     sums[1] += one.status != _OK
     sums[2] += one.flags & FLAG_COLD
     sums[3] += billed_ms
-    sums[4] += billed_ms * one.memory_mib
+    sums[4] += _bounded(billed_ms * one.memory_mib)
     sums[5] += _bounded(one.run_ns)
     sums[6] += _bounded(one.bytes_in)
     sums[7] += _bounded(one.bytes_out)
