@@ -19,6 +19,7 @@ STARTED: Final = 65
 REFUSED: Final = 66
 EXITED: Final = 67
 SAMPLED: Final = 68
+WELCOME: Final = 69  # the first message on a connection
 
 NETWORKS: Final = ("egress", "none", "private")
 
@@ -38,6 +39,9 @@ EXITED_MESSAGE: Final = Struct("<BBiQQQ")  # type, cause, status, instance, cpu 
 SAMPLED_MESSAGE: Final = Struct("<BH")  # type, count; then SAMPLE_ENTRY per instance, 1,000 at most per message
 SAMPLE_ENTRY: Final = Struct("<QQ")  # instance, bytes
 
+WELCOME_MESSAGE: Final = Struct("<BB")  # type, level
+
+LEVELS: Final = ("process", "namespaces", "full")
 REASONS: Final = ("", "code_missing", "layer_failed", "no_capacity", "sandbox_failed", "runtime_missing")
 MESSAGE_MAX: Final = 16_384
 CODE_PATH: Final = "/app"  # where a sandbox sees the code; at process level it is the host path
