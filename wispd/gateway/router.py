@@ -1,0 +1,161 @@
+"""Router: host and path → function, from the publication journal. Readers never see half of a change.
+
+Every function keeps its journal line as bytes and is decoded on first use, so that one that is never called costs
+its line and two dictionary entries.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from wispd.gateway.routes import RouteTree
+from wispd.model.function import Published, Route, Withdrawn
+from wispd.model.published import Entry, Token, decode
+
+DEFAULT_NAMESPACE: Final = "default"
+MOUNT: Final = b"/fn/"
+RESERVED: Final = frozenset({b"fn", b"async", b"events", b"_wisp"})  # first segments that no route may have
+
+_CACHED_MAX: Final = 8_192
+_CACHED_KEY_MAX: Final = 256
+
+
+class Match(NamedTuple):
+    """Where a request goes. `mount` bytes at the path's start are the function's own prefix.
+
+    `function` None: something answers on this path, but only to the methods in `allow`.
+    """
+
+    function: Published | None
+    mount: int
+    allow: tuple[str, ...] = ()
+
+
+class RouteTable:
+    """All functions, routes and tokens that are served. Mutated only between requests, by its journal reader."""
+
+    def __init__(self, domain: str = "localhost") -> None:
+        self._suffixes = tuple({b".localhost", b"." + domain.lower().encode("ascii")})
+        self._functions: dict[str, bytes | Published] = {}  # "namespace/name" in lower case → line or entry
+        self._routes = RouteTree()
+        self._cache: dict[tuple[bytes, bytes, bytes], Match] = {}
+        self.tokens: dict[str, Token] = {}
+        self.generation = 0  # grows with every change of functions and routes
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+    # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def function(self, namespace: str, name: str) -> Published | None:
+        """Return the function of a name, ignoring case."""
+        key = f"{namespace}/{name}".lower()
+        found = self._functions.get(key)
+        if isinstance(found, bytes):
+            entry = decode(found)
+            assert isinstance(entry, Published)  # it was when the line came in
+            self._functions[key] = found = entry
+        return found
+
+    def declared(self, host: bytes) -> bool:
+        """Is `host` (lower-case, no port) one this node was told about, by `domain` or by a route?"""
+        return self._routes.knows(host) or host.endswith(self._suffixes) or b"." + host in self._suffixes
+
+    def resolve(self, host: bytes, path: bytes, method: bytes) -> Match | None:
+        """Return what answers. `host`: lower-case, no port; `path`: as received, without the query."""
+        key = (host, path, method)
+        match = self._cache.get(key)
+        if match is None:
+            match = self._resolve(host, path, method)
+            if match is not None and len(path) <= _CACHED_KEY_MAX:
+                if len(self._cache) >= _CACHED_MAX:
+                    self._cache.clear()
+                self._cache[key] = match
+        return match
+
+    def _resolve(self, host: bytes, path: bytes, method: bytes) -> Match | None:
+        if not path.startswith(b"/"):
+            return None
+        segments = path.split(b"/")[1:]
+        labels = self._labels(host)
+        if labels:  # a function's own host first, so that no route of another one can take it over
+            function = self._by_labels(labels)
+            if function is not None:
+                return Match(function, 0)
+            if not self._routes.knows(host):
+                return None
+        if segments[0] == b"fn":
+            return self._by_mount(segments)
+        if segments[0] in RESERVED:
+            return None
+        key, allow = self._routes.find(host, segments, method)
+        if key is not None:
+            namespace, _, name = key.partition("/")
+            function = self.function(namespace, name)
+            return Match(function, 0) if function is not None else None
+        return Match(None, 0, allow) if allow else None
+
+    def _labels(self, host: bytes) -> list[bytes]:
+        """Return the labels in front of a domain of ours; none for the domain itself and for other hosts."""
+        for suffix in self._suffixes:
+            if host.endswith(suffix):
+                return host[: -len(suffix)].split(b".")
+        return []
+
+    def _by_labels(self, labels: list[bytes]) -> Published | None:
+        if len(labels) > 2 or not all(label.isascii() for label in labels):
+            return None
+        namespace = labels[1].decode() if len(labels) == 2 else DEFAULT_NAMESPACE
+        return self.function(namespace, labels[0].decode())
+
+    def _by_mount(self, segments: list[bytes]) -> Match | None:
+        name = segments[1] if len(segments) > 1 else b""
+        function = self.function(DEFAULT_NAMESPACE, name.decode("ascii", "replace")) if name else None
+        return Match(function, len(MOUNT) + len(name)) if function is not None else None
+
+    # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def apply(self, entry: Entry, line: bytes) -> None:
+        """Take in one entry of the journal; `line` is what it was decoded from."""
+        if isinstance(entry, Published):
+            self._publish(entry, line)
+        elif isinstance(entry, Withdrawn):
+            self._withdraw(f"{entry.namespace}/{entry.name}".lower())
+        elif isinstance(entry, Token):
+            self.tokens[entry.digest] = entry
+        else:
+            self.tokens.pop(entry.digest, None)
+
+    def replace(self, other: RouteTable) -> None:
+        """Become `other`, whole; `tokens` stays the same object for those who hold it."""
+        self._functions = other._functions
+        self._routes = other._routes
+        self.tokens.clear()
+        self.tokens.update(other.tokens)
+        self._changed()
+
+    def _publish(self, entry: Published, line: bytes) -> None:
+        key = f"{entry.namespace}/{entry.name}".lower()
+        if key in self._functions:
+            self._unroute(key)
+        self._functions[key] = line
+        for route in entry.live.routes:
+            self._routes.add(route, key)
+        self._changed()
+
+    def _withdraw(self, key: str) -> None:
+        if key in self._functions:
+            self._unroute(key)
+            del self._functions[key]
+            self._changed()
+
+    def _unroute(self, key: str) -> None:
+        namespace, _, name = key.partition("/")
+        old = self.function(namespace, name)
+        routes: tuple[Route, ...] = old.live.routes if old is not None else ()
+        for route in routes:
+            self._routes.remove(route, key)
+
+    def _changed(self) -> None:
+        self.generation += 1
+        self._cache.clear()
