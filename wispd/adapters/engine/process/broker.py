@@ -13,7 +13,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Iterable
 from struct import Struct
 from typing import Final, NoReturn
@@ -158,6 +157,7 @@ def _read_order(link: socket.socket, broker: Broker, loop: Loop) -> None:
         allowed = egress.unpack_allow(packet.content[_MESSAGE.size :])
         broker.adopt(instance, packet.descriptors.pop(), allowed)
     except (ValueError, IndexError, OSError) as error:
-        print(f"egress broker: {error}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            os.write(2, f"egress broker: {error}\n".encode())
     finally:
         descriptors.close_all(packet.descriptors)

@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import threading
 import time
 from collections import deque
@@ -352,5 +351,6 @@ class Broker:
         now = time.monotonic()
         self._refusals = (second, count + 1) if now - second < 1 else (now, 1)
         if self._refusals[1] <= _REFUSALS_PER_S:
-            shown = f"{address:032x}"
-            print(f"egress: instance {client.instance}: refused {shown} port {port}", file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):
+                shown = f"{address:032x}"
+                os.write(2, f"egress: instance {client.instance}: refused {shown} port {port}\n".encode())

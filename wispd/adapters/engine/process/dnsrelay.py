@@ -13,6 +13,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Final
 
+from wispd.adapters.engine.process import egress
 from wispd.adapters.engine.process.loop import Loop
 
 CHANNELS_MAX: Final = 512
@@ -52,7 +53,7 @@ def _toward(server: str, kind: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     one = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        address = socket.getaddrinfo(server.encode(), 53, family, kind, flags=socket.AI_NUMERICHOST)[0][4]
+        address = socket.getaddrinfo(server.encode(), egress.DNS_PORT, family, kind, 0, socket.AI_NUMERICHOST)[0][4]
         with contextlib.suppress(BlockingIOError):
             one.connect(address)
     except BaseException:
