@@ -1,6 +1,6 @@
 """On a disk that is really full: no signal, no exception, everything counted, and on again once there is room.
 
-The unprivileged twins, where the refusal is made, are in `tests/unit/observe`: `test_recorder_faults`, `test_segments`.
+The unprivileged twins, where the refusal is made, are `test_recorder_faults` and `test_segments` in the unit tests.
 """
 
 from __future__ import annotations
