@@ -34,7 +34,7 @@ class Group(Protocol):
     def limit(self, limits: Limits) -> None: ...
 
     def oom_descriptor(self) -> int:
-        """A descriptor that becomes readable when memory ran out; -1 where the kernel kills the whole group itself."""
+        """A descriptor that becomes readable when memory ran out; -1 where the kernel kills all itself."""
 
     def oom_killed(self) -> bool: ...
 
@@ -73,7 +73,7 @@ class NoGroups:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Directories of our own control group. `one`: controller → directory (version 1); `two`: "" without version 2."""
+    """Directories of our own group. `one`: controller → directory (version 1); `two`: "" without version 2."""
 
     one: dict[str, str]
     two: str

@@ -31,7 +31,7 @@ class PacketError(ValueError):
 
 
 def send(link: socket.socket, content: bytes, descriptors: Sequence[int] = ()) -> None:
-    """Send one packet; the descriptors stay the caller's. Raises `OSError`, `BlockingIOError` when there is no room."""
+    """Send one packet; the descriptors stay the caller's. Raises `OSError`: `BlockingIOError` without room."""
     if descriptors:
         link.sendmsg([content], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))])
     else:

@@ -79,7 +79,7 @@ class Member:
         self.link = self.steal = self.log = self.notifier = -1
 
     def kill(self, *, session: bool) -> None:
-        """SIGKILL the first process (its namespace dies with it); `session`: its process group, without namespaces."""
+        """SIGKILL the first process, and its namespace with it; `session`: its process group instead."""
         if self.pid:
             try:
                 if session:

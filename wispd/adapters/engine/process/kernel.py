@@ -1,4 +1,4 @@
-"""Linux system calls the standard library of Python 3.11 lacks. Each wrapper raises `OSError`; nothing else is done here.
+"""Linux system calls the standard library of Python 3.11 lacks. Each wrapper raises `OSError` and does no more.
 
 Importing this file works on every system; the calls raise `OSError(ENOSYS)` where the kernel or the machine
 architecture is not known. Source: the manual pages of section 2, include/uapi/linux/*.h.
@@ -154,7 +154,7 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def open_tree(directory_fd: int, path: str = "", *, recursive: bool = False) -> int:
-    """Clone the mount at a path (or at `directory_fd` itself when `path` is empty); the descriptor is close-on-exec."""
+    """Clone the mount at a path (or at `directory_fd` itself when `path` is empty); close-on-exec."""
     flags = OPEN_TREE_CLONE | os.O_CLOEXEC | (0 if path else AT_EMPTY_PATH) | (AT_RECURSIVE if recursive else 0)
     return _check(_libc().syscall(_NR_OPEN_TREE, directory_fd, _bytes(path), flags), f"open_tree {path}")
 

@@ -16,6 +16,7 @@ import resource
 import signal
 import socket
 import sys
+import traceback
 from dataclasses import replace
 from typing import Final, NoReturn
 
@@ -91,11 +92,8 @@ def _first_process(settings: LauncherSettings, groups: Groups, *, boot: int, gat
         kernel.mount(None, "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
         rootfs.mount_proc()
         return _run(settings, groups, boot=boot, gateway=gateway)
-    except Exception as error:  # noqa: BLE001 - the last place that can say what happened
-        log(f"{type(error).__name__}: {error}")
-        import traceback
-
-        traceback.print_exc()
+    except Exception:  # the last place that can say what happened
+        log(traceback.format_exc())
         return EXIT_FAILED
 
 
@@ -124,7 +122,8 @@ def _run(settings: LauncherSettings, groups: Groups, *, boot: int, gateway: int)
 
 def _world(settings: LauncherSettings, groups: Groups, loop: Loop) -> World:
     count = settings.uid_count - LAYER_UIDS if settings.mode == "root" else 0
-    leases = Leases(settings.uid_first, count)
+    # Without namespaces there is nothing a uid of its own would see; root still becomes somebody else.
+    leases = Leases(settings.uid_first, count, shared=settings.service_uid if settings.mode == "process" else 0)
     layer_leases = Leases(settings.uid_first + count, LAYER_UIDS if count else 0)
     settings = replace(settings, uid_count=count)  # what layer sandboxes see: instances' uids only
     handover = None if settings.mode == "process" else Handover()

@@ -61,19 +61,20 @@ def _rows(path: str) -> list[list[str]]:
 
 
 class Leases:
-    """Free uids, first in, first out. With an empty range (not root) every lease is 0: the own uid."""
+    """Free uids, first in, first out. With an empty range every lease is `shared` (0: the own uid)."""
 
-    def __init__(self, first: int, count: int) -> None:
+    def __init__(self, first: int, count: int, *, shared: int = 0) -> None:
         self._free = deque(range(first, first + count))
         self._single = count == 0
+        self._shared = shared
 
     def take(self) -> int | None:
         """Lease a uid; None when all are in use."""
         if self._single:
-            return 0
+            return self._shared
         return self._free.popleft() if self._free else None
 
     def give_back(self, uid: int) -> None:
         """Return a uid whose processes are all gone."""
-        if uid:
+        if not self._single:
             self._free.append(uid)

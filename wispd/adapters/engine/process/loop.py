@@ -1,4 +1,4 @@
-"""A single-threaded event loop on epoll: readable descriptors, timers, ended children. Nothing else, and no imports."""
+"""A single-threaded event loop on epoll: readable descriptors, timers, ended children, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EVENTS_MAX: Final = 256
 
 
 class Loop:
-    """Calls back on the thread that runs it. An exception in a callback ends the loop: callers catch what they expect."""
+    """Calls back on the thread that runs it. An exception in a callback ends the loop."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()

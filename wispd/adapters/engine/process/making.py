@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import Final
 
 from wispd.adapters.engine.process import descriptors, runtimes
 from wispd.adapters.engine.process.cgroup import Limits
-from wispd.adapters.engine.process.instances import NOTHING, Kind, Member, StartRequest
+from wispd.adapters.engine.process.instances import Kind, Member, StartRequest
 from wispd.adapters.engine.process.orders import ZygoteSettings
 from wispd.adapters.engine.process.runtimes import Runtime
 from wispd.adapters.engine.process.world import World

@@ -1,4 +1,4 @@
-"""From a forked copy of a zygote to a locked, rehearsed pool member that waits for its function. Runs once per member."""
+"""From a forked copy of a zygote to a locked, rehearsed pool member that waits for its function."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def choose(wanted: str) -> str:
 
 
 def works(mode: str) -> bool:
-    """Try everything a mode needs in a child: namespaces, private mounts, an own /proc, a tmpfs, a mount of a clone."""
+    """Try everything a mode needs in a child: namespaces, private mounts, an own /proc, a tmpfs, a cloned mount."""
     pid = os.fork()
     if pid == 0:
         status = 1

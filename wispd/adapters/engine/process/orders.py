@@ -1,4 +1,4 @@
-"""Messages between the launcher and its zygotes: fixed structs over SEQPACKET, the same for trusted and layer zygotes.
+"""Messages between the launcher and its zygotes, trusted ones and layers': fixed structs over SEQPACKET.
 
 What comes back from a layer zygote is hostile: a number the launcher chose and a pid the kernel vouches for
 (SCM_CREDENTIALS), nothing else is believed.

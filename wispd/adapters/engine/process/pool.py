@@ -75,7 +75,7 @@ class Pool:
         """A refill failed; return the seconds until the next try."""
         self._done(kind)
         count = self._failures.get(kind, (0, 0.0))[0] + 1
-        delay_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(count - 1, 20))
+        delay_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * float(2 ** min(count - 1, 20)))
         self._failures[kind] = (count, now_s + delay_s)
         return delay_s
 

@@ -32,7 +32,7 @@ STOP_MESSAGE: Final = Struct("<BQ")  # type, instance
 SAMPLE_MESSAGE: Final = Struct("<B")
 KEEP_MESSAGE: Final = Struct("<BBBH32s32s")  # type, network, runtime, members, namespace digest, layer digest
 
-# type, pooled, ticket, instance, nanoseconds spent. Descriptors: link, steal, log, schedstat (the last may be absent).
+# type, pooled, ticket, instance, nanoseconds spent. Descriptors: link, steal, log, schedstat (which may be absent).
 STARTED_MESSAGE: Final = Struct("<BBQQQ")
 REFUSED_MESSAGE: Final = Struct("<BBQ")  # type, reason, ticket; then UTF-8 text of at most 512 bytes
 EXITED_MESSAGE: Final = Struct("<BBiQQQ")  # type, cause, status, instance, cpu ns, peak bytes

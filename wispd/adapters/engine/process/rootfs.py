@@ -1,4 +1,4 @@
-"""The read-only root of a sandbox: exactly what Python needs, each thing at its own path, and nothing of the host else.
+"""The read-only root of a sandbox: exactly what Python needs, each thing at its own path, nothing else of the host.
 
 A zygote builds it once in a mount namespace of its own and its members inherit it: a member only adds a /proc and a
 /tmp. Parents of bound directories (a private home on the way to an interpreter) are plain directories of mode 0711.
@@ -15,11 +15,12 @@ from wispd.adapters.engine.process import egress, kernel
 from wispd.adapters.engine.process.runtimes import Runtime
 
 RUNTIME_PATH: Final = "/runtime"  # holds the package `wisp`
+SCRATCH_PATH: Final = "/tmp"  # noqa: S108 - inside the sandbox, where it is private
 BOOT_PATH: Final = "/boot"  # holds `wispd` until the zygote has imported what it needs
 _STAGE: Final = "/sys"  # exists everywhere and is no source: the new root is assembled on top of it
 _LINKS: Final = ("/lib", "/lib64", "/usr/lib64")
 _BINDS: Final = ("/lib64", "/usr/lib64", "/usr/share/zoneinfo", "/etc/ssl/certs", "/etc/pki/ca-trust", "/etc/pki/tls")
-_COPIES: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/resolv.conf", "/etc/ssl/openssl.cnf")
+_COPIES: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/ssl/openssl.cnf")
 _COPY_MAX: Final = 1_048_576
 _FILES: Final = {
     "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
@@ -40,8 +41,11 @@ class RootPlan:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
-def plan(runtime: Runtime, *, packages: str) -> RootPlan:
-    """Decide what the root for `runtime` holds; `packages` is the directory with `wisp` and `wispd`. Reads only."""
+def plan(runtime: Runtime, *, packages: str, resolver: str) -> RootPlan:
+    """Decide what the root for `runtime` holds. Reads only.
+
+    `packages`: the directory with `wisp` and `wispd`. `resolver`: text of the resolv.conf that is seen inside.
+    """
     wanted = set(runtime.libraries) | {path for path in _BINDS if os.path.isdir(path)}
     if runtime.prefix in {"/", "/usr"}:  # a distribution's Python: not all of /usr, only its own part
         wanted |= {path for path in runtime.path if os.path.isdir(path)}
@@ -54,6 +58,7 @@ def plan(runtime: Runtime, *, packages: str) -> RootPlan:
     binds[f"{RUNTIME_PATH}/wisp"] = os.path.join(packages, "wisp")
     binds[f"{BOOT_PATH}/wispd"] = os.path.join(packages, "wispd")
     files = {path: text.encode() for path, text in _FILES.items()}
+    files["/etc/resolv.conf"] = resolver.encode()
     files |= {path: content for path in _COPIES if (content := _read(path)) is not None}
     resolver = files.get("/etc/resolv.conf", b"").decode(errors="replace")
     files["/etc/resolv.conf"] = egress.resolver_file(resolver).encode()
@@ -77,7 +82,7 @@ def build(plan: RootPlan, *, privileged: bool) -> None:
     for target, source in plan.binds.items():
         _bind(source, target, kernel.ATTR_NODEV | _READ_ONLY)
     _devices(privileged)
-    for path in ("/proc", "/tmp", "/app", "/layer"):
+    for path in ("/proc", SCRATCH_PATH, "/app", "/layer"):
         os.makedirs(_STAGE + path, 0o711, exist_ok=True)
     kernel.mount_setattr(kernel.AT_FDCWD, _STAGE, attributes=_READ_ONLY, recursive=True)
     # A user namespace may mount /proc only where another whole one is in sight, so each root keeps one.
@@ -96,14 +101,14 @@ def mount_proc(target: str = "/proc") -> None:
 def mount_scratch(size_bytes: int) -> None:
     """Mount a private /tmp; /dev/shm points there, so one limit holds for both."""
     kernel.mount(
-        "tmp", "/tmp", "tmpfs", flags=kernel.MS_NOSUID | kernel.MS_NODEV, options=scratch_options(size_bytes)
+        "tmp", SCRATCH_PATH, "tmpfs", flags=kernel.MS_NOSUID | kernel.MS_NODEV, options=scratch_options(size_bytes)
     )
 
 
 def resize_scratch(size_bytes: int) -> None:
     """Change the limit of an existing /tmp."""
     flags = kernel.MS_REMOUNT | kernel.MS_NOSUID | kernel.MS_NODEV
-    kernel.mount("tmp", "/tmp", "tmpfs", flags=flags, options=scratch_options(size_bytes))
+    kernel.mount("tmp", SCRATCH_PATH, "tmpfs", flags=flags, options=scratch_options(size_bytes))
 
 
 def scratch_options(size_bytes: int) -> str:
@@ -151,10 +156,10 @@ def _devices(privileged: bool) -> None:
     for name, (major, minor) in _DEVICES.items():
         if privileged:
             os.mknod(f"{_STAGE}/dev/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
-            os.chmod(f"{_STAGE}/dev/{name}", 0o666)
+            os.chmod(f"{_STAGE}/dev/{name}", 0o666)  # noqa: S103 - /dev/null and its like
         else:
             _bind(f"/dev/{name}", f"/dev/{name}", kernel.ATTR_NOSUID)
-    os.symlink("/tmp", f"{_STAGE}/dev/shm")  # noqa: S108 - a path inside the sandbox
+    os.symlink(SCRATCH_PATH, f"{_STAGE}/dev/shm")
     for name, destination in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         os.symlink(f"/proc/self/fd{destination}", f"{_STAGE}/dev/{name}")
 

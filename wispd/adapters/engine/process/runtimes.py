@@ -56,7 +56,7 @@ def candidates(name: str) -> list[str]:
 
 def find(name: str) -> Runtime | None:
     """Return the interpreter of a runtime name, or None where the host has none. Starts it once."""
-    own = "python3.%d" % sys.version_info[1]
+    own = f"python3.{sys.version_info[1]}"
     paths = [own_executable()] if name in {"python3", own} else candidates(name)
     for path in paths:
         runtime = _probe(name, path)
@@ -67,7 +67,7 @@ def find(name: str) -> Runtime | None:
 
 def available() -> list[str]:
     """Names of the runtimes present, `python3` first. Looks at files only."""
-    own = "python3.%d" % sys.version_info[1]
+    own = f"python3.{sys.version_info[1]}"
     return ["python3", *(name for name in NAMES[1:] if name == own or candidates(name))]
 
 
@@ -85,10 +85,11 @@ def _trusted(path: str) -> bool:
 def _probe(name: str, executable: str) -> Runtime | None:
     command = [executable, "-I", "-S", "-B", "-c", _PROBE]
     try:
-        output = subprocess.run(command, env={}, capture_output=True, check=True, timeout=_PROBE_TIMEOUT_S).stdout
+        probed = subprocess.run(command, env={}, capture_output=True, check=True, timeout=_PROBE_TIMEOUT_S)  # noqa: S603
+        output = probed.stdout
         version, prefix, path, libraries = json.loads(output)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
-    if name != "python3" and name != "python3.%d" % version[1]:
+    if name != "python3" and name != f"python3.{version[1]}":
         return None
     return Runtime(name, executable, prefix, tuple(path), tuple(libraries))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from wispd.adapters.engine.process import protocol
+from wispd.adapters.engine.process.egressing import Egress
 from wispd.adapters.engine.process.endings import Endings
 from wispd.adapters.engine.process.handover import TreeMissing, Trees
 from wispd.adapters.engine.process.instances import NOTHING, Kind, Member, StartRequest, parse_keep, parse_start
@@ -44,6 +45,8 @@ class Service:
         self._maker = Maker(world, self, self._members)
         self._endings = Endings(world, self._members, ended=self._ended)
         self._layer_zygotes = LayerZygotes(self._maker, self._layers, world, self._endings)
+        uid = world.layer_leases.take() or 0
+        self._egress = Egress(world.loop, uid=uid, watch=self._endings.watch_process)
         self._peer: Peer | None = None
         self._quiet_until_ns = 0
         self._refill_due = False
@@ -54,6 +57,7 @@ class Service:
 
     def open(self) -> None:
         """Start the node's own runtime and fill its pool. Raises `OSError`."""
+        self._egress.start()
         self._maker.trusted(0)
         self.keep(Kind(0, protocol.NETWORKS.index("egress")), self._world.settings.pool_members)
 
@@ -63,6 +67,7 @@ class Service:
             member.kill(session=self._world.sessions)
         for zygote in self._maker.zygotes() + self._layer_zygotes.all():
             zygote.kill()
+        self._egress.kill()
 
     # -- the gateway
 
@@ -153,6 +158,7 @@ class Service:
                 trees.append((self._layers.open(request.kind.layer.hex()), protocol.LAYER_PATH))
                 opened.append(trees[1][0])
             self._world.specialise(member, request, trees)
+            self._egress.admit(member, request)
         except TreeMissing as error:
             self._pool_or_end(member)
             self._refuse(request, "layer_failed", str(error))

@@ -70,7 +70,7 @@ def start_launcher(
     numbers = (their_boot.fileno(), their_gateway.fileno())
     try:
         arguments = [*prefix, *command(settings, boot=numbers[0], gateway=numbers[1], executable=executable)]
-        process = subprocess.Popen(arguments, env={}, pass_fds=numbers, cwd="/", stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(arguments, env={}, pass_fds=numbers, cwd="/", stdin=subprocess.DEVNULL)  # noqa: S603
     except OSError:
         boot.close()
         gateway.close()
@@ -82,11 +82,11 @@ def start_launcher(
 
 
 def replace_process(settings: LauncherSettings, *, boot: int, gateway: int) -> None:
-    """Become a launcher: everything the caller had loaded, and its environment, is gone. Returns only by `OSError`."""
+    """Become a launcher: what the caller had loaded, and its environment, is gone. Returns only by `OSError`."""
     for number in (boot, gateway):
         if number >= 0:
             os.set_inheritable(number, True)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     arguments = command(settings, boot=boot, gateway=gateway)
-    os.execve(arguments[0], arguments, {})
+    os.execve(arguments[0], arguments, {})  # noqa: S606

@@ -1,8 +1,8 @@
-"""The process members are forked from: interpreter, standard library and `wisp` loaded, nothing of anybody's function.
+"""The process members are forked from: interpreter, standard library and `wisp` loaded, no function.
 
 Started by the launcher inside a finished root with an empty environment (clearing it later would leave it readable in
-/proc/self/environ of every fork), orders on descriptor 3, reports on 4. A layer zygote is the same loop in a sandbox of
-its own, after it has imported foreign code; it is privileged only inside its own user namespace.
+/proc/self/environ of every fork), orders on descriptor 3, reports on 4. A layer zygote is the same loop in a sandbox
+of its own, after it has imported foreign code; it is privileged only inside its own user namespace.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def _prepare(settings: ZygoteSettings) -> None:
         if settings.mode == "root":
             kernel.drop_bounding_capabilities()  # members inherit it; what we hold ourselves stays
     sys.argv[:] = [""]
+    os.environ.clear()  # the interpreter itself may have set LC_CTYPE
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(OOM_SCORE))
 

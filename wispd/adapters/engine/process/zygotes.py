@@ -1,4 +1,4 @@
-"""The launcher's side of its zygotes: start them, order forks, believe of their reports only what the kernel vouches for."""
+"""The launcher's side of its zygotes: start them, order forks, and believe only what the kernel vouches for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import socket
 from dataclasses import asdict, dataclass, field
 from typing import Final, NoReturn, Protocol
 
-from wispd.adapters.engine.process import descriptors, kernel, orders, rootfs
+from wispd.adapters.engine.process import broker, descriptors, egress, kernel, orders, rootfs
 from wispd.adapters.engine.process.instances import Member
 from wispd.adapters.engine.process.loop import Loop
 from wispd.adapters.engine.process.orders import ZygoteSettings
@@ -55,7 +55,7 @@ class Zygote:
     pending: dict[int, Member] = field(default_factory=dict)
 
     def fork(self, member: Member, network: int, given: tuple[int, int]) -> None:
-        """Order a member; its report follows, or `zygote_lost`. Raises `OSError` when the zygote is gone or choked."""
+        """Order a member; its report follows, or `zygote_lost`. Raises `OSError` when it is gone or choked."""
         order = orders.ORDER.pack(orders.FORK, network, 0, member.uid, member.number, member.scratch_bytes)
         descriptors.send(self.orders, order, given)
         self.pending[member.number] = member
@@ -221,14 +221,23 @@ def _exec(
         os.close(null)
         place = packages
         if settings.mode != "process":
-            rootfs.build(rootfs.plan(runtime, packages=packages), privileged=settings.mode == "root")
+            root = rootfs.plan(runtime, packages=packages, resolver=_resolver())
+            rootfs.build(root, privileged=settings.mode == "root")
             place = rootfs.BOOT_PATH
         kernel.die_with_parent()
         code = _CODE.format(path=place)
-        os.execve(runtime.executable, ["wisp-instance", "-I", "-S", "-B", "-c", code], {})
+        os.execve(runtime.executable, [runtime.executable, "-I", "-S", "-B", "-c", code], {})  # noqa: S606
     except BaseException as error:
         text = f"{type(error).__name__}: {error}".encode()[:512]
         with contextlib.suppress(OSError):
             os.write(2, b"zygote: " + text + b"\n")
     finally:
         os._exit(71)
+
+
+def _resolver() -> str:
+    try:
+        with open(broker.RESOLVER_PATH, encoding="utf-8", errors="replace") as file:
+            return egress.resolver_file(file.read(65_536))
+    except OSError:
+        return egress.resolver_file("")
