@@ -218,6 +218,7 @@ class GatewayObserver:
         error = b""
         if fault is not None:
             self._metrics.error(fault.code)
+            invocation.http_status = invocation.http_status or fault.http_status  # what the client was told
             error = f"{fault.code}\n{fault.message}".encode("utf-8", "replace")[:ERROR_MAX]
         room = LOG_MAX - self._early.pop(invocation.id, 0)
         log, dropped = invocation.log, 0

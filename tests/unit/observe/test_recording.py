@@ -60,7 +60,9 @@ def test_a_record_says_everything(world: World) -> None:
 
 def test_records_come_newest_first_page_by_page_and_filtered(world: World) -> None:
     world.finish(5)
-    bad = world.finish(1, version("other"), status=Status.TIMEOUT, error=Fault("timeout", "30 s are over"))
+    bad = world.finish(
+        1, version("other"), status=Status.TIMEOUT, http_status=0, error=Fault("timeout", "30 s are over")
+    )
     world.finish(1, version("hello", namespace="tenant"))
     world.recorder.pass_once()
 
@@ -70,7 +72,7 @@ def test_records_come_newest_first_page_by_page_and_filtered(world: World) -> No
     assert ids == sorted(ids, reverse=True)
     assert (len(ids), len(set(ids)), rest.next) == (6, 6, "")
     failed = world.queries.page(RecordFilter(namespace="default", status="timeout")).items
-    assert [record.invocation_id for record in failed] == [to_text("inv", bad.id)]
+    assert [(one.invocation_id, one.http_status) for one in failed] == [(to_text("inv", bad.id), 504)]
     assert len(world.queries.page(RecordFilter(namespace="default", status="ok")).items) == 5
     assert len(world.queries.page(RecordFilter(namespace="default", function="hello")).items) == 5
     assert world.queries.page(RecordFilter(namespace="default", function="nobody")).items == ()
