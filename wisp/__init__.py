@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # not from typing, which is most of what importing this would cost
 if TYPE_CHECKING:
     from wisp.calls import CallError, Reply, acall, call
     from wisp.event import Event

@@ -24,7 +24,7 @@ from wisp.runtime.frames import BODY_MAX, CANCEL_DISCONNECTED, MORE
 from wisp.runtime.invocation import Invocation, current
 from wisp.runtime.link import CallerGone, LinkClosed
 from wisp.runtime.logs import Capture
-from wisp.runtime.outcomes import Streamed, broken, check_answer, closing_log, error_outcome, outcome
+from wisp.runtime.outcomes import Streamed, broken, check_answer, closing_log, failure, outcome
 from wisp.runtime.settings import Settings
 
 _EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
@@ -103,7 +103,7 @@ class Calls:
     def _cancelled(self, invocation: Invocation) -> None:
         """Nobody waits: stop a handler; an application is told, and stopped at the deadline."""
         running = self._running.get(invocation.number)
-        if running is None:
+        if running is None or not invocation.started_ns:  # what has not begun finds out by itself
             return
         if self._speaker.application is None or invocation.cancelled != CANCEL_DISCONNECTED:
             running.cancel()
@@ -121,7 +121,8 @@ class Calls:
             pass
         except BaseException as error:
             if not invocation.done:
-                self._link.send(error_outcome(invocation, error, self._capture.close(invocation)))
+                for packet in failure(invocation, error, self._capture):
+                    self._link.send(packet)
         finally:
             self._finished(invocation)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import traceback
 from types import TracebackType
@@ -9,6 +10,7 @@ from typing import Final
 
 from wisp.runtime.frames import MESSAGE_MAX, TRACE_MAX
 
+_LOADING: Final = os.path.dirname(importlib.__file__) + os.sep
 _OURS: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -48,7 +50,7 @@ def _theirs(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _is_ours(filename: str) -> bool:
-    return filename.startswith((_OURS, "<frozen importlib"))
+    return filename.startswith((_OURS, _LOADING, "<frozen importlib"))
 
 
 def bounded(text: bytes, limit: int) -> bytes:

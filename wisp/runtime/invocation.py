@@ -27,7 +27,8 @@ class Invocation:
     """
 
     packet: bytes
-    started_ns: int
+    started_ns = 0
+    answered = False  # its OUTCOME is on its way; with a streamed body BODY frames follow
     lines: Lines | None = None
     done = False
     cancelled = 0  # a reason of CANCEL

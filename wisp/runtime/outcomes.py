@@ -116,6 +116,7 @@ def outcome(
     log: tuple[bytes, int],
 ) -> bytes:
     """Return an OUTCOME packet. `log` is (text, lines dropped)."""
+    invocation.answered = True
     text, dropped = log
     sizes = (len(block), len(text), dropped)
     run_ns = time.monotonic_ns() - invocation.started_ns
@@ -129,6 +130,13 @@ def outcome(
 def error_outcome(invocation: Invocation, error: BaseException, log: tuple[bytes, int]) -> bytes:
     """Return the OUTCOME of a call that raised: the block is its first line, the body the traceback."""
     return outcome(invocation, ERROR, status=502, block=first_line(error), body=trace_of(error), log=log)
+
+
+def failure(invocation: Invocation, error: BaseException, capture: Capture) -> list[bytes]:
+    """Return the frames that end a call which failed, whatever has left of its answer."""
+    if not invocation.answered:
+        return [error_outcome(invocation, error, capture.close(invocation))]
+    return [*closing_log(invocation, capture), broken(invocation, error)]
 
 
 def broken(invocation: Invocation, error: BaseException) -> bytes:

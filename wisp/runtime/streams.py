@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
@@ -121,25 +122,33 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def install(capture: Capture) -> Callable[[], None]:
     """Point the process's output at `capture`; return what undoes it."""
-    before = (sys.stdout, sys.stderr, logging.basicConfig, threading.Thread.start)
+    before = (sys.stdout, sys.stderr, logging.basicConfig)
     plain, root = _plain, logging.getLogger()
     sys.stdout = CapturedText(capture, 1, "<stdout>")
     sys.stderr = CapturedText(capture, 2, "<stderr>")
     root.addHandler(plain)
     logging.basicConfig = _basic_config(plain, logging.basicConfig)
     threading.Thread.start = _start_in_context  # type: ignore[method-assign]
+    ThreadPoolExecutor.submit = _submit_in_context  # type: ignore[method-assign,assignment]
     _live.append(capture)
 
     def undo() -> None:
         _live.remove(capture)
-        sys.stdout, sys.stderr, logging.basicConfig = before[:3]
+        sys.stdout, sys.stderr, logging.basicConfig = before
         root.removeHandler(plain)
-        threading.Thread.start = before[3]  # type: ignore[method-assign]
+        threading.Thread.start = _start  # type: ignore[method-assign]
+        ThreadPoolExecutor.submit = _submit  # type: ignore[method-assign]
 
     return undo
 
 
 _start = threading.Thread.start
+_submit = ThreadPoolExecutor.submit
+
+
+def _submit_in_context(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Run what a pool is given in a copy of the giver's context: its threads outlive the call that started them."""
+    return _submit(self, copy_context().run, fn, *args, **kwargs)
 
 
 def _start_in_context(self: threading.Thread) -> None:

@@ -60,24 +60,33 @@ class Outcome(NamedTuple):
 class Driver:
     """One instance. `code` is the text of its module, or a folder that is there already."""
 
-    def __init__(self, folder: Path, code: str | None = None, *, before: str = "", **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        code: str | None = None,
+        *,
+        before: str = "",
+        pair: tuple[socket.socket, socket.socket] | None = None,
+        **settings: Any,
+    ) -> None:
         if code is not None:
             folder.mkdir(exist_ok=True)
             (folder / "main.py").write_text(textwrap.dedent(code))
         self.settings = {"function": "demo", "version": 3, "code": str(folder), "mount": "/fn/demo", **settings}
-        self.link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.link, theirs = pair or socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.link.settimeout(TIMEOUT_S)
         source = _CHILD.format(root=str(ROOT), fd=theirs.fileno(), before=before)
         environment = {key: value for key, value in os.environ.items() if key.startswith(("LANG", "LC_", "PATH"))}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", source],
+            [os.environ.get("WISP_TEST_PYTHON", sys.executable), "-c", source],  # to try another Python
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environment,
         )
-        theirs.close()
+        if pair is None:
+            theirs.close()
         self.waiting: deque[frames.Frame] = deque()
         self.stray: list[frames.Frame] = []  # LOG frames of no call
         self.numbers = 0
@@ -184,7 +193,7 @@ class Driver:
         lines = ["EVENT / -", "ce-specversion: 1.0", *(f"{name}: {value}" for name, value in headers)]
         return self.invoke("\r\n".join([*lines, ""]), body, **extra)
 
-    def invoke(  # noqa: PLR0913
+    def invoke(
         self,
         block: str,
         body: bytes = b"",

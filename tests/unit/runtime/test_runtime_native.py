@@ -35,7 +35,8 @@ RESULTS = {
     "typed": lambda: wisp.Response("<p>", content_type="text/html"),
     "headertype": lambda: wisp.Response("<p>", headers=[("Content-Type", "text/html")]),
     "responsenone": lambda: wisp.Response(None, 204),
-    "generator": lambda: pieces("a", "b", "c"), "lines": lambda: pieces({"a": 1}, [2]), "chunks": lambda: pieces(b"a"),
+    "generator": lambda: pieces("a", "b", "c"),
+    "lines": lambda: pieces({"a": 1}, [2]), "chunks": lambda: pieces(b"a"),
     "nothing": lambda: pieces(), "failing": failing, "asynchronous": asynchronous, "later": later,
     "responsestream": lambda: wisp.Response(pieces("x", "y"), 206, {"k": "v"}, content_type="text/event-stream"),
     "event": lambda: wisp.Event("order.paid", {"n": 1}, source="/shop", id="e1", region="eu"),
@@ -161,10 +162,12 @@ def handle(event, context):
     return {
         "id": event.id, "source": event.source, "type": event.type, "subject": event.subject,
         "time": event.time.isoformat(), "attributes": dict(event.attributes),
-        "data": event.data if not isinstance(event.data, bytes) else "bytes:" + event.data.hex(), "raw": event.raw.hex(),
+        "data": event.data if not isinstance(event.data, bytes) else "bytes:" + event.data.hex(),
+        "raw": event.raw.hex(),
         "http": None if http is None else {
             "method": http.method, "path": http.path, "query": http.query.raw, "all": http.query.all("a"),
-            "agent": http.headers.get("User-Agent"), "several": http.headers.all("X-M"), "joined": http.headers.get("x-m"),
+            "agent": http.headers.get("User-Agent"), "several": http.headers.all("X-M"),
+            "joined": http.headers.get("x-m"),
             "body": http.body.hex(), "peer": http.peer, "mount": http.mount,
         },
         "context": {
@@ -183,7 +186,13 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> object:
 
 
 def test_an_http_request_is_an_event(echo: Driver) -> None:
-    headers = (("User-Agent", "t"), ("X-M", "1"), ("x-m", "2"), ("traceparent", "00-ab"), ("content-type", "text/plain"))
+    headers = (
+        ("User-Agent", "t"),
+        ("X-M", "1"),
+        ("x-m", "2"),
+        ("traceparent", "00-ab"),
+        ("content-type", "text/plain"),
+    )
     number = echo.http("/a%20b/c?a=1&a=%C3%BC", method="PUT", headers=headers, body=b"hi", attempt=2)
     got = echo.outcome(number).json()
     hex_id = number.to_bytes(16, "big").hex()

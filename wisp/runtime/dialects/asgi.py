@@ -14,7 +14,7 @@ from wisp.runtime import frames
 from wisp.runtime.async_link import AsyncLink
 from wisp.runtime.dialects.requests import host_of, http_view, peer_of
 from wisp.runtime.dialects.results import HEADERS_MAX
-from wisp.runtime.failures import AnswerError, first_line, trace_of
+from wisp.runtime.failures import AnswerError, bounded, first_line, trace_of
 from wisp.runtime.frames import BODY_MAX, MORE
 from wisp.runtime.invocation import Invocation
 from wisp.runtime.loader import LoadError
@@ -178,7 +178,9 @@ class Lifespan:
         message = await self._answer
         if message is not None and message["type"] == "lifespan.startup.failed":
             text = str(message.get("message") or "the application's startup failed")
-            raise LoadError(frames.FAILURE_IMPORT, "startup failed", text.encode("utf-8", "backslashreplace"))
+            last_line = text.strip().rpartition("\n")[2]  # frameworks send a whole traceback
+            trace = bounded(text.encode("utf-8", "backslashreplace"), frames.TRACE_MAX)
+            raise LoadError(frames.FAILURE_IMPORT, f"startup failed: {last_line}", trace)
 
     async def stop(self) -> None:
         """Run the shutdown, as far as it gets within STOP_S."""
