@@ -73,7 +73,7 @@ class Hello:
     def decorate(self, invocation: Invocation) -> bytes:
         return b""
 
-    def problem(self, fault: Fault, invocation_id: bytes | None) -> Problem:
+    def problem(self, fault: Fault, invocation: Invocation | None) -> Problem:
         return Problem(fault.http_status, b"", fault.message.encode())
 
 

@@ -39,10 +39,15 @@ def retry_after_s(fault: Fault) -> int:
     return max(1, math.ceil(fault.retry_after_s or 0))
 
 
+def id_line(invocation_id: bytes) -> bytes:
+    """Return the header line that every answer carries."""
+    return b"Wisp-Invocation-Id: inv_%b\r\n" % invocation_id.hex().encode()
+
+
 def render(fault: Fault, invocation_id: bytes) -> Problem:
     """Return `fault` as an answer. The fact `allow` becomes the Allow header (RFC 9110 §15.5.6)."""
     text = to_text("inv", invocation_id)
-    lines = [_TYPE, f"Wisp-Invocation-Id: {text}\r\n".encode()]
+    lines = [_TYPE, id_line(invocation_id)]
     seconds = retry_after_s(fault)
     if seconds:
         lines.append(b"Retry-After: %d\r\n" % seconds)

@@ -63,14 +63,14 @@ class Answering(asyncio.Protocol):
     def fault(self, invocation: Invocation, fault: Fault) -> None:
         """Answer for an invocation that failed, as `Sink.fault`."""
         if invocation is self.invocation:
-            self.refuse(fault, invocation.id)
+            self.refuse(fault)
 
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Answer as a whole, as `Exchange.answer`."""
         if self.phase is Phase.BUSY:
             self._send(status, block, body, False)
 
-    def refuse(self, fault: Fault, invocation_id: bytes | None = None) -> None:
+    def refuse(self, fault: Fault) -> None:
         """Answer with a problem, as `Exchange.refuse`."""
         if self.phase >= Phase.LINGER:
             return
@@ -78,7 +78,7 @@ class Answering(asyncio.Protocol):
         if self._streaming:
             self._break_off()
         else:
-            status, block, body = self._application.problem(fault, invocation_id)
+            status, block, body = self._application.problem(fault, self.invocation)
             self._send(status, block, body, False)
 
     def _send(self, status: int, block: bytes, body: bytes, more: bool) -> None:

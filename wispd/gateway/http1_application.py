@@ -42,7 +42,7 @@ class Exchange(Sink, Protocol):
     def answer(self, status: int, block: bytes, body: bytes) -> None:
         """Answer as a whole. `block`: header lines, each ended by CRLF, without framing headers."""
 
-    def refuse(self, fault: Fault, invocation_id: bytes | None = None) -> None:
+    def refuse(self, fault: Fault) -> None:
         """Answer with `Application.problem`. If a part of the answer is out already, break it off visibly."""
 
 
@@ -73,5 +73,5 @@ class Application(Protocol):
     def decorate(self, invocation: Invocation) -> bytes:
         """Return header lines for an invocation's answer, each ended by CRLF: at least its id."""
 
-    def problem(self, fault: Fault, invocation_id: bytes | None) -> Problem:
-        """Write a fault down for the client. With no id one is made."""
+    def problem(self, fault: Fault, invocation: Invocation | None) -> Problem:
+        """Write a fault down for the client; `invocation` is what failed, if it got that far."""

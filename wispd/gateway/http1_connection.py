@@ -254,12 +254,9 @@ class Connection(Answering):
     def _reject(self, fault: Fault) -> None:
         """Give up on a request because of its body; a streamed one may be running already."""
         self._last = True
-        invocation = self.invocation
-        if invocation is None:
-            self.refuse(fault)
-            return
-        self._application.gone(self)
-        self.refuse(fault, invocation.id)
+        if self.invocation is not None:
+            self._application.gone(self)
+        self.refuse(fault)
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,0 +1,205 @@
+"""Ingress: the public door. It decides on the head alone: where to, who may, how much body, streamed or collected."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wisp.runtime.frames import BODY_MAX
+from wispd.api.access import Tokens, Verdict, admit, bearer, decide, hostname, is_forwarded, is_loopback
+from wispd.api.door import BodyBudget, Calls, Door
+from wispd.api.invocations import InvocationMaker, passed_headers
+from wispd.base.errors import Fault
+from wispd.gateway.http1_application import Exchange
+from wispd.gateway.http1_head import CHUNKED, Head
+from wispd.gateway.router import RouteTable
+from wispd.model.function import Published
+from wispd.ports.observer import Observer
+
+BODY_LIMIT: Final = 6 * 1024 * 1024  # bytes of a collected request body; AWS Lambda's limit
+
+_INTERNAL: Final = b"/_wisp"
+_HINT: Final = (
+    "nothing answers at {path!r} of host {host!r}; functions are at /fn/<name>/… and http://<name>.localhost/…"
+)
+
+
+class _Plan:
+    """What was decided on one head. Kept with the head while the route table stays the same."""
+
+    __slots__ = (
+        "fault",
+        "function",
+        "generation",
+        "headers",
+        "known",
+        "mount",
+        "namespace",
+        "raw",
+        "streams",
+        "traced",
+        "verdict",
+        "version",
+    )
+
+    def __init__(self, function: Published, mount: int, head: Head) -> None:
+        version = function.live
+        self.function = function
+        self.version = version
+        self.namespace = function.namespace
+        self.mount = mount
+        self.streams = (
+            version.streaming and not 0 <= head.length <= BODY_MAX
+        )  # a small body fits into the first frame
+        self.traced = any(name == b"traceparent" for name, _ in head.headers)
+        self.generation = 0
+        self.verdict = Verdict.TOKEN
+        self.raw: bytes | None = None  # the token that came with it
+        self.known = False  # was it one of ours?
+        self.headers = b""
+        self.fault: Fault | None = None  # what it gets once it may come in
+
+
+class Ingress(Door):
+    """The `Application` of the public listener. `loopback`: the listener is bound to a loopback address."""
+
+    def __init__(  # noqa: PLR0913  (the composition root calls it once)
+        self,
+        calls: Calls,
+        maker: InvocationMaker,
+        budget: BodyBudget,
+        *,
+        table: RouteTable,
+        observer: Observer,
+        loopback: bool,
+        body_limit: int = BODY_LIMIT,
+    ) -> None:
+        super().__init__(calls, maker, budget)
+        self._table = table
+        self._tokens = Tokens(table.tokens)
+        self._observer = observer
+        self._loopback = loopback
+        self._body_limit = body_limit
+
+    def requested(self, exchange: Exchange) -> None:
+        """Decide on a head, and invoke if there is no body to wait for."""
+        head = exchange.request
+        plan: _Plan | None = head.prepared
+        try:
+            if plan is None or plan.generation != self._table.generation:
+                plan = self._plan(head)
+            if plan.raw is not None or plan.verdict is not Verdict.PUBLIC:
+                plan = self._authorize(head, plan)
+        except Fault as fault:
+            self._refuse(exchange, plan, fault)
+            return
+        if plan.fault is not None:
+            self._refuse(exchange, plan, plan.fault)
+        elif not head.length:
+            self._invoke(exchange, plan, plan.headers, b"")
+        elif plan.streams:
+            if self._invoke(exchange, plan, plan.headers, b"", more=True):
+                exchange.stream()
+        else:
+            exchange.state = plan
+            exchange.collect(self._body_limit)
+
+    def collected(self, exchange: Exchange, body: bytes) -> None:
+        """Invoke with the whole body."""
+        plan: _Plan = exchange.state
+        headers = plan.headers
+        if exchange.request.length == CHUNKED:
+            headers += b"content-length: %d\r\n" % len(body)
+        self._invoke(exchange, plan, headers, body)
+
+    def _invoke(self, exchange: Exchange, plan: _Plan, headers: bytes, body: bytes, *, more: bool = False) -> bool:
+        try:
+            invocation = self._maker.make(
+                exchange,
+                plan.version,
+                headers,
+                body,
+                target=exchange.request.target,
+                mount=plan.mount,
+                traced=plan.traced,
+                more=more,
+            )
+        except Fault as fault:
+            self._refuse(exchange, plan, fault)
+            return False
+        return self._submit(exchange, invocation)
+
+    def _refuse(self, exchange: Exchange, plan: _Plan | None, fault: Fault) -> None:
+        namespace, name = ("", "") if plan is None else (plan.namespace, plan.function.name)
+        self._observer.refused(namespace, name, fault.code)
+        exchange.refuse(fault)
+
+    # ── decisions on a head ─────────────────────────────────────────────────────────────────────────────────
+
+    def _plan(self, head: Head) -> _Plan:
+        host = hostname(head.host)
+        trusted = is_loopback(head.host) or self._table.declared(host)
+        if self._loopback and head.host and not trusted:
+            raise Fault(
+                "misdirected_request",
+                f"host {host.decode()!r} is not served here; declare it as `domain` or in a route",
+            )
+        function, mount = self._route(head, host)
+        plan = _Plan(function, mount, head)
+        plan.generation = self._table.generation
+        plan.verdict = decide(
+            function.live.access,
+            loopback_door=self._loopback,
+            trusted_host=trusted,
+            forwarded=is_forwarded(head.headers),
+        )
+        plan.raw = bearer(head.values(b"authorization"))
+        if plan.verdict is Verdict.HIDDEN:
+            raise _nothing(head, host)
+        plan.known = plan.raw is not None and self._tokens.find(plan.raw, self._maker.now_us()) is not None
+        plan.headers = passed_headers(head, drop_authorization=plan.known)
+        plan.fault = _objection(function, head)
+        head.prepared = plan
+        return plan
+
+    def _route(self, head: Head, host: bytes) -> tuple[Published, int]:
+        internal = head.path == _INTERNAL or head.path.startswith(_INTERNAL + b"/")
+        match = None if internal else self._table.resolve(host, head.path, head.method)
+        if match is None:
+            raise _nothing(head, host)
+        if match.function is None:
+            raise Fault(
+                "method_not_allowed",
+                f"{head.method.decode()} is not answered here, but {', '.join(match.allow)}",
+                allow=", ".join(match.allow),
+            )
+        return match.function, match.mount
+
+    def _authorize(self, head: Head, plan: _Plan) -> _Plan:
+        """Look at the token anew for every request: it may have been revoked, or have run out."""
+        token = None if plan.raw is None else self._tokens.find(plan.raw, self._maker.now_us())
+        if (token is not None) != plan.known:
+            plan = self._plan(head)
+        if plan.verdict is not Verdict.PUBLIC:
+            admit(token, plan.namespace, presented=plan.raw is not None)
+        return plan
+
+
+def _nothing(head: Head, host: bytes) -> Fault:
+    path = head.path[:200].decode("ascii", "replace")
+    if head.path.startswith(b"/async/"):
+        return _no_async()
+    return Fault("not_found", _HINT.format(path=path, host=host.decode()))
+
+
+def _no_async() -> Fault:
+    return Fault("not_implemented", "asynchronous invocation comes with events; call without /async and Prefer")
+
+
+def _objection(function: Published, head: Head) -> Fault | None:
+    """What stands against invoking, for a caller who may."""
+    if not function.enabled:
+        return Fault("disabled", f"function {function.name!r} is disabled")
+    for value in head.values(b"prefer"):
+        if b"respond-async" in [part.partition(b";")[0].strip() for part in value.lower().split(b",")]:
+            return _no_async()
+    return None

@@ -1,0 +1,201 @@
+"""The application on the gateway's Unix socket: control's way to invoke, to publish and to look in.
+
+ANY  /_wisp/invoke/<namespace>/<name>[/rest][?query]    access rules don't apply: control has checked
+POST /_wisp/published {"offset": N}                     → {"offset": M}
+GET  /_wisp/metrics · GET /_wisp/status · POST /_wisp/drain
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
+
+from wisp.runtime.frames import BODY_MAX
+from wispd.api.door import BodyBudget, Calls, Door
+from wispd.api.faults import id_line
+from wispd.api.ingress import BODY_LIMIT
+from wispd.api.invocations import InvocationMaker, passed_headers
+from wispd.base.errors import Fault
+from wispd.gateway.http1_application import Exchange, Problem
+from wispd.gateway.http1_head import CHUNKED, Head
+from wispd.gateway.router import MOUNT, RouteTable
+from wispd.model.invocation import Invocation, Trigger
+
+_INVOKE: Final = b"/_wisp/invoke/"
+_METHODS: Final = {
+    b"/_wisp/published": b"POST",
+    b"/_wisp/metrics": b"GET",
+    b"/_wisp/status": b"GET",
+    b"/_wisp/drain": b"POST",
+}
+_JSON: Final = b"Content-Type: application/json\r\n"
+_TEXT: Final = b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"  # Prometheus' exposition format
+_SMALL: Final = 65_536  # bytes of a body that is not a function's
+
+
+class Operations(Protocol):
+    """What the gateway offers to control besides invoking. No method may block or raise anything but `Fault`."""
+
+    def metrics_text(self) -> str: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+    def published(self, offset: int) -> int:
+        """Read the journal at least up to `offset`, if it is there; return the offset reached."""
+
+    def drain(self) -> None: ...
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """The body of /_wisp/published, both ways."""
+
+    offset: int
+
+
+class _Target(NamedTuple):
+    """A function as this door addresses it, and the target the function sees."""
+
+    namespace: str
+    name: str
+    target: bytes
+    mount: int
+
+
+class InternalDoor(Door):
+    """The `Application` of the Unix socket. Its file mode is its access rule."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        maker: InvocationMaker,
+        budget: BodyBudget,
+        *,
+        table: RouteTable,
+        operations: Operations,
+        body_limit: int = BODY_LIMIT,
+    ) -> None:
+        super().__init__(calls, maker, budget)
+        self._table = table
+        self._operations = operations
+        self._body_limit = body_limit
+
+    def requested(self, exchange: Exchange) -> None:
+        """Answer, or begin to receive the body."""
+        head = exchange.request
+        try:
+            if head.path.startswith(_INVOKE):
+                self._begin(exchange, head)
+            else:
+                self._check(head)
+                exchange.collect(_SMALL)
+        except Fault as fault:
+            exchange.refuse(fault)
+
+    def collected(self, exchange: Exchange, body: bytes) -> None:
+        """Invoke, or do one of the small things."""
+        try:
+            if exchange.request.path.startswith(_INVOKE):
+                self._invoke(exchange, body)
+            else:
+                self._operate(exchange, body)
+        except Fault as fault:
+            exchange.refuse(fault)
+
+    def decorate(self, invocation: Invocation) -> bytes:
+        """Say how the invocation went. What a streamed answer can't know yet is left out."""
+        return id_line(invocation.id) + _report(invocation)
+
+    def problem(self, fault: Fault, invocation: Invocation | None) -> Problem:
+        """Write a fault down, with how the invocation went."""
+        problem = super().problem(fault, invocation)
+        if invocation is None:
+            return problem
+        return problem._replace(block=problem.block + _report(invocation))
+
+    # ── invoking ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _begin(self, exchange: Exchange, head: Head) -> None:
+        target = _parse(head.target)
+        function = self._table.function(target.namespace, target.name)
+        if function is None:
+            raise Fault("not_found", f"function {target.name!r} is not in namespace {target.namespace!r}")
+        if not function.enabled:
+            raise Fault("disabled", f"function {function.name!r} is disabled")
+        exchange.state = (function.live, target)
+        if function.live.streaming and not 0 <= head.length <= BODY_MAX:
+            if self._invoke(exchange, b"", more=True):
+                exchange.stream()
+        else:
+            exchange.collect(self._body_limit)
+
+    def _invoke(self, exchange: Exchange, body: bytes, *, more: bool = False) -> bool:
+        version, target = exchange.state
+        head = exchange.request
+        headers = passed_headers(head)
+        if head.length == CHUNKED and not more:
+            headers += b"content-length: %d\r\n" % len(body)
+        invocation = self._maker.make(
+            exchange,
+            version,
+            headers,
+            body,
+            target=target.target,
+            mount=target.mount,
+            traced=bool(head.values(b"traceparent")),
+            trigger=Trigger.ADMIN,
+            more=more,
+        )
+        return self._submit(exchange, invocation)
+
+    # ── the small things ────────────────────────────────────────────────────────────────────────────────────
+
+    @staticmethod
+    def _check(head: Head) -> None:
+        method = _METHODS.get(head.path)
+        if method is None:
+            raise Fault("not_found", f"{head.path[:200].decode()!r} is nothing of this door")
+        if head.method != method:
+            allowed = method.decode()
+            raise Fault("method_not_allowed", f"{head.path.decode()} answers {allowed} only", allow=allowed)
+
+    def _operate(self, exchange: Exchange, body: bytes) -> None:
+        path = exchange.request.path
+        operations = self._operations
+        kind = _JSON
+        if path == b"/_wisp/metrics":
+            kind, answer = _TEXT, operations.metrics_text().encode()
+        elif path == b"/_wisp/status":
+            answer = msgspec.json.encode(operations.status())
+        elif path == b"/_wisp/published":
+            answer = msgspec.json.encode(Publication(operations.published(_publication(body).offset)))
+        else:
+            operations.drain()
+            answer = b'{"draining":true}'
+        exchange.answer(200, kind + id_line(self._maker.id()), answer)
+
+
+def _publication(body: bytes) -> Publication:
+    try:
+        return msgspec.json.decode(body, type=Publication)
+    except msgspec.DecodeError as error:
+        raise Fault("invalid_argument", f'the body is not {{"offset": N}}: {error}') from None
+
+
+def _parse(target: bytes) -> _Target:
+    """Take a target apart: the function sees `/fn/<name>` where this door has its own prefix."""
+    path, mark, query = target.partition(b"?")
+    namespace, _, rest = path[len(_INVOKE) :].partition(b"/")
+    name, slash, rest = rest.partition(b"/")
+    if not namespace or not name:
+        raise Fault("not_found", "expected /_wisp/invoke/<namespace>/<name>")
+    mount = MOUNT + name
+    return _Target(namespace.decode(), name.decode(), mount + slash + rest + mark + query, len(mount))
+
+
+def _report(invocation: Invocation) -> bytes:
+    lines = f"Wisp-Status: {invocation.status.word}\r\nWisp-Cold: {int(invocation.cold)}\r\n"
+    if invocation.finished_ns:
+        billed_ms = -(-invocation.billed_ns // 1_000_000)
+        lines += f"Wisp-Run-Ms: {invocation.run_ns / 1e6:.3f}\r\nWisp-Billed-Ms: {billed_ms}\r\n"
+    return lines.encode()
