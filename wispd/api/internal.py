@@ -2,11 +2,13 @@
 
 ANY  /_wisp/invoke/<namespace>/<name>[/rest][?query]    access rules don't apply: control has checked
 POST /_wisp/published {"offset": N}                     → {"offset": M}
-GET  /_wisp/metrics · GET /_wisp/status · POST /_wisp/drain
+POST /_wisp/trial <version as JSON>                     → {"dialect": …, "init_ms": …} or why it does not start
+GET  /_wisp/metrics (JSON counters) · GET /_wisp/status · POST /_wisp/drain
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -20,24 +22,33 @@ from wispd.base.errors import Fault
 from wispd.gateway.http1_application import Exchange, Problem
 from wispd.gateway.http1_head import CHUNKED, Head
 from wispd.gateway.router import MOUNT, RouteTable
+from wispd.model.function import Version
 from wispd.model.invocation import Invocation, Trigger
 
 _INVOKE: Final = b"/_wisp/invoke/"
+_TRIAL: Final = b"/_wisp/trial"
 _METHODS: Final = {
     b"/_wisp/published": b"POST",
+    _TRIAL: b"POST",
     b"/_wisp/metrics": b"GET",
     b"/_wisp/status": b"GET",
     b"/_wisp/drain": b"POST",
 }
 _JSON: Final = b"Content-Type: application/json\r\n"
-_TEXT: Final = b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"  # Prometheus' exposition format
-_SMALL: Final = 65_536  # bytes of a body that is not a function's
+_SMALL: Final = 1_048_576  # bytes of a body that is not a function's
+
+
+TrialDone = Callable[[str, Fault | None, int], None]  # dialect, or the reason; nanoseconds it took
 
 
 class Operations(Protocol):
     """What the gateway offers to control besides invoking. No method may block or raise anything but `Fault`."""
 
-    def metrics_text(self) -> str: ...
+    def snapshot(self) -> bytes:
+        """Return all counters as one JSON document; whoever asks renders them."""
+
+    def trial(self, version: Version, done: TrialDone) -> None:
+        """See whether a version that is not live initialises."""
 
     def status(self) -> dict[str, Any]: ...
 
@@ -102,6 +113,11 @@ class InternalDoor(Door):
         except Fault as fault:
             exchange.refuse(fault)
 
+    def gone(self, exchange: Exchange) -> None:
+        """Whoever asked has left: a trial's answer has nowhere to go."""
+        exchange.state = None
+        super().gone(exchange)
+
     def decorate(self, invocation: Invocation) -> bytes:
         """Say how the invocation went. What a streamed answer can't know yet is left out."""
         return id_line(invocation.id) + _report(invocation)
@@ -162,9 +178,11 @@ class InternalDoor(Door):
     def _operate(self, exchange: Exchange, body: bytes) -> None:
         path = exchange.request.path
         operations = self._operations
-        kind = _JSON
+        if path == _TRIAL:
+            self._try(exchange, body)
+            return
         if path == b"/_wisp/metrics":
-            kind, answer = _TEXT, operations.metrics_text().encode()
+            answer = operations.snapshot()
         elif path == b"/_wisp/status":
             answer = msgspec.json.encode(operations.status())
         elif path == b"/_wisp/published":
@@ -172,7 +190,30 @@ class InternalDoor(Door):
         else:
             operations.drain()
             answer = b'{"draining":true}'
-        exchange.answer(200, kind + id_line(self._maker.id()), answer)
+        exchange.answer(200, _JSON + id_line(self._maker.id()), answer)
+
+    def _try(self, exchange: Exchange, body: bytes) -> None:
+        version = _version(body)
+        exchange.state = version
+
+        def done(dialect: str, fault: Fault | None, took_ns: int) -> None:
+            if exchange.state is not version:
+                return  # whoever asked has left
+            exchange.state = None
+            if fault is not None:
+                exchange.refuse(fault)
+            else:
+                answer = msgspec.json.encode({"dialect": dialect, "init_ms": round(took_ns / 1e6, 3)})
+                exchange.answer(200, _JSON + id_line(self._maker.id()), answer)
+
+        self._operations.trial(version, done)
+
+
+def _version(body: bytes) -> Version:
+    try:
+        return msgspec.json.decode(body, type=Version)
+    except msgspec.DecodeError as error:
+        raise Fault("invalid_argument", f"the body is not a version: {error}") from None
 
 
 def _publication(body: bytes) -> Publication:

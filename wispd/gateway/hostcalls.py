@@ -126,7 +126,7 @@ class HostCalls:
             target.live, frame, block, parent=parent, sink=_Reply(channel, frame.call, self._open), depth=depth
         )
 
-    def _build(  # noqa: PLR0913
+    def _build(
         self, version: Version, frame: Frame, block: bytes, *, parent: Invocation, sink: _Reply, depth: int
     ) -> Invocation:
         now = self._clock.monotonic_ns()

@@ -39,6 +39,7 @@ class RouteTable:
         self._functions: dict[str, bytes | Published] = {}  # "namespace/name" in lower case → line or entry
         self._routes = RouteTree()
         self._cache: dict[tuple[bytes, bytes, bytes], Match] = {}
+        self._special: set[str] = set()  # keys of functions with a minimum of instances or a reserved share
         self.tokens: dict[str, Token] = {}
         self.generation = 0  # grows with every change of functions and routes
 
@@ -56,6 +57,11 @@ class RouteTable:
             assert isinstance(entry, Published)  # it was when the line came in
             self._functions[key] = found = entry
         return found
+
+    def special(self) -> list[Published]:
+        """Return the functions that ask for something before they are called: instances kept, a share reserved."""
+        found = [self.function(*key.split("/", 1)) for key in sorted(self._special)]
+        return [entry for entry in found if entry is not None]
 
     def declared(self, host: bytes) -> bool:
         """Is `host` (lower-case, no port) one this node was told about, by `domain` or by a route?"""
@@ -130,6 +136,7 @@ class RouteTable:
         """Become `other`, whole; `tokens` stays the same object for those who hold it."""
         self._functions = other._functions
         self._routes = other._routes
+        self._special = other._special
         self.tokens.clear()
         self.tokens.update(other.tokens)
         self._changed()
@@ -139,6 +146,10 @@ class RouteTable:
         if key in self._functions:
             self._unroute(key)
         self._functions[key] = line
+        if entry.live.instances_min or entry.concurrency_reserved >= 0:
+            self._special.add(key)
+        else:
+            self._special.discard(key)
         for route in entry.live.routes:
             self._routes.add(route, key)
         self._changed()
@@ -147,6 +158,7 @@ class RouteTable:
         if key in self._functions:
             self._unroute(key)
             del self._functions[key]
+            self._special.discard(key)
             self._changed()
 
     def _unroute(self, key: str) -> None:

@@ -1,0 +1,65 @@
+"""The gateway process: one thread, one loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+
+import uvloop
+
+from wispd.app.boot import BootLink
+from wispd.app.gateway import GatewayNode
+from wispd.base.clock import SystemClock
+
+_QUIET_S = 0.02  # between two looks whether draining is done
+
+
+def run(boot: BootLink) -> int:
+    """Serve until told to drain, or until the supervisor is gone."""
+    return uvloop.run(_serve(boot))
+
+
+async def _serve(boot: BootLink) -> int:
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+    node = GatewayNode(loop, SystemClock(), boot.settings, boot.node_id)
+    _take_launcher(node, boot.descriptors)
+
+    def end() -> None:
+        if not ended.done():
+            ended.set_result(0)
+
+    def told() -> None:
+        received = boot.receive()
+        if received is None:
+            os._exit(0)  # the supervisor is gone: nobody is left to finish for
+        message, descriptors = received
+        _take_launcher(node, descriptors)
+        if message.type == "drain":
+            node.drain()
+            _await_quiet(loop, node, boot)
+
+    loop.add_reader(boot.fileno(), told)
+    loop.add_signal_handler(signal.SIGTERM, end)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the supervisor, which tells us
+    public = socket.socket(fileno=boot.descriptors["public"])
+    internal = socket.socket(fileno=boot.descriptors["internal"])
+    await node.open(public, internal)
+    boot.ready()
+    code = await ended
+    node.close()
+    return code
+
+
+def _take_launcher(node: GatewayNode, descriptors: dict[str, int]) -> None:
+    if "launcher" in descriptors:
+        node.engine.connect(descriptors["launcher"])
+
+
+def _await_quiet(loop: asyncio.AbstractEventLoop, node: GatewayNode, boot: BootLink) -> None:
+    if node.quiet:
+        boot.drained()
+    else:
+        loop.call_later(_QUIET_S, _await_quiet, loop, node, boot)
