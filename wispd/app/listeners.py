@@ -1,9 +1,9 @@
-"""Listening sockets, bound before anything else starts, so that a taken port is the first thing anybody hears of."""
+"""Listening sockets of a node. The supervisor holds them, so that they survive the processes that serve them."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -11,60 +11,60 @@ from typing import Final
 
 from wispd.base.errors import Fault
 
-BACKLOG: Final = 4_096
+BACKLOG: Final = 4096
+UNIX_PATH_MAX: Final = 107  # bytes; source: unix(7)
 
 
-def listen_tcp(host: str, port: int, flag: str) -> socket.socket:
-    """Bind and listen; port 0 takes any free one.
+def listen(host: str, port: int, *, flag: str) -> socket.socket:
+    """Bind and listen on a TCP address; port 0 takes any free one.
 
-    Raises: `Fault("conflict")` for a taken port, `Fault("invalid_argument")` for an address that is not ours.
+    Raises: `Fault("conflict")` when the port is taken, `Fault("invalid_argument")` when the address can't be had.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((host, port))
-        listening.listen(BACKLOG)
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError as error:
+        raise Fault("invalid_argument", f"{host!r} is not an IP address; say for example 127.0.0.1") from error
+    listener = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address.version == 6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((str(address), port))
+        listener.listen(BACKLOG)
     except (OSError, OverflowError) as error:
-        listening.close()
-        raise _no_listener(host, port, flag, error) from error
-    return listening
+        listener.close()
+        raise _explained(error, host, port, flag=flag) from error
+    listener.setblocking(False)
+    return listener
 
 
-def _no_listener(host: str, port: int, flag: str, error: Exception) -> Fault:
-    number = getattr(error, "errno", None)
-    if number == errno.EADDRINUSE:
-        message = f"port {port} of {host} is taken by another program; choose another with {flag} PORT, or 0 for any"
-        return Fault("conflict", message, port=port, host=host)
-    if number == errno.EACCES:
-        return Fault("invalid_argument", f"port {port} of {host} needs root; choose one above 1023 with {flag}")
-    return Fault("invalid_argument", f"can't listen on {host}, port {port}: {error}", port=port, host=host)
+def _explained(error: OSError | OverflowError, host: str, port: int, *, flag: str) -> Fault:
+    if isinstance(error, OverflowError):
+        return Fault("invalid_argument", f"port {port} is not between 0 and 65535 ({flag})")
+    if error.errno == errno.EADDRINUSE:
+        text = (
+            f"port {port} on {host} is taken by another program; "
+            f"see which with `ss -ltnp sport = :{port}`, or choose another port with {flag}"
+        )
+        return Fault("conflict", text, port=port, host=host)
+    if error.errno == errno.EACCES:
+        return Fault("forbidden", f"port {port} is reserved for root; choose one above 1023 with {flag}", port=port)
+    return Fault("invalid_argument", f"can't listen on {host} port {port}: {error.strerror}", port=port, host=host)
 
 
-def listen_unix(path: Path, owner_uid: int) -> socket.socket:
-    """Bind a Unix socket (0600, owned by the services), replacing what a former node left there.
-
-    Raises: `Fault("invalid_argument")` when the path is too long for a socket's address.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old = os.umask(0o177)
-    try:
-        listening.bind(str(path))
-        listening.listen(BACKLOG)
-    except OSError as error:
-        listening.close()
-        message = f"can't make the socket {path} ({len(str(path))} bytes, limit 107): {error}; use a shorter --data"
-        raise Fault("invalid_argument", message) from error
-    finally:
-        os.umask(old)
-    if owner_uid >= 0 and os.geteuid() == 0:
-        os.chown(path, owner_uid, owner_uid)
-    return listening
+def listen_unix(path: Path) -> socket.socket:
+    """Bind and listen on a Unix socket that only its owner may use; a stale one is replaced."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    os.chmod(path, 0o600)
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
 
 
-def address(listening: socket.socket) -> tuple[str, int]:
-    """Return (host, port) of a bound TCP socket."""
-    name = listening.getsockname()
-    return str(name[0]), int(name[1])
+def url_of(listener: socket.socket) -> str:
+    """Return a URL that reaches a TCP listener from this machine."""
+    host, port = listener.getsockname()[:2]
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not bound)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

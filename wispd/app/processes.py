@@ -1,144 +1,111 @@
-"""The supervisor's children: started, told, reaped, ended."""
+"""One process of a node, seen by the supervisor."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import IO, Final
+from collections.abc import Mapping
+from typing import Final
 
 from wispd.app.boot import Message, Peer
-from wispd.app.restarts import History, died
+from wispd.app.directory import DataDirectory
+from wispd.app.restarts import History, after_death
 from wispd.app.settings import Settings
-from wispd.base.clock import Clock
 
-_LOG_MAX: Final = 16 * 1024 * 1024  # a role's log is started anew above it, at its next start
-_NEVER_S: Final = 3600.0
+# Nothing of the caller's environment reaches a role: `-I` ignores PYTHON*, and there are no secrets to find.
+ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+_NS: Final = 1_000_000_000
 
 
-class Process:
-    """One running role."""
+class RoleProcess:
+    """A role: started, watched, started again."""
 
-    def __init__(self, role: str, child: subprocess.Popen[bytes], peer: Peer) -> None:
-        self.role = role
-        self.child = child
-        self.peer = peer
+    def __init__(self, name: str, directory: DataDirectory) -> None:
+        self.name = name
+        self.history = History()
         self.ready = False
-        self.failure = ""
+        self.drained = False
+        self.last_end = ""
+        self.why = ""  # the role's own words, or how it died
+        self.started_ns = 0
+        self.start_at_ns = 0
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+        self.peer: Peer | None = None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process else 0
 
-class Processes:
-    """All roles, and when those that died start again."""
+    @property
+    def running(self) -> bool:
+        return self._process is not None
 
-    def __init__(self, settings: Settings, node_id: str, clock: Clock) -> None:
-        self._settings = settings
-        self._node_id = node_id
-        self._clock = clock
-        self._running: dict[str, Process] = {}
-        self._histories: dict[str, History] = {}
-        self._due_ns: dict[str, int] = {}
-
-    def get(self, role: str) -> Process | None:
-        return self._running.get(role)
-
-    def start(self, role: str, descriptors: Mapping[str, int]) -> Process:
-        """Start a role and send it its boot document with these descriptors."""
+    def start(self, now_ns: int, settings: Settings, node_id: str, *, descriptors: Mapping[str, int]) -> None:
+        """Start the process and give it what it needs. Raises OSError when it can't be started."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-I", "-m", "wispd.app.role", role, "--boot-fd", str(theirs.fileno())]
-        with theirs, self._log(role) as log:
-            child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command,
-                pass_fds=(theirs.fileno(),),
+        arguments = ["-I", "-m", "wispd.app.role", self.name, "--boot-fd", str(theirs.fileno())]
+        with theirs, os.fdopen(self._directory.open_log(self.name), "ab", buffering=0) as log:
+            self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
+                [sys.executable, *arguments],
+                env=ENVIRONMENT,
+                cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd="/",
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
-                restore_signals=True,
+                pass_fds=(theirs.fileno(),),
+                process_group=0,  # Ctrl-C is for the supervisor alone
             )
-        peer = Peer(ours.detach())
-        process = Process(role, child, peer)
-        self._running[role] = process
-        self._due_ns.pop(role, None)
-        history = self._histories.get(role, History())
-        self._histories[role] = History(history.deaths, self._clock.monotonic_ns())
-        message = Message(type="boot", role=role, node_id=self._node_id, settings=self._settings)
-        with contextlib.suppress(OSError):  # it is dead already: `reap` tells
-            peer.send(message, descriptors)
-        return process
+        self.ready = self.drained = False
+        self.started_ns = now_ns
+        self.start_at_ns = 0
+        self.peer = Peer(ours.detach())
+        with contextlib.suppress(OSError):  # dead already: `ended` says so
+            self.peer.send(Message(type="boot", role=self.name, node_id=node_id, settings=settings), descriptors)
 
-    def _log(self, role: str) -> IO[bytes]:
-        path = Path(self._settings.data_dir) / "logs" / f"{role}.log"
-        if path.exists() and path.stat().st_size > _LOG_MAX:
-            path.replace(path.with_suffix(".old.log"))
-        return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab")
-
-    def tell(self, role: str, message: Message, descriptors: Mapping[str, int]) -> bool:
-        """Send a running role a message; False if it does not run."""
-        process = self._running.get(role)
-        if process is None:
+    def ended(self, now_ns: int) -> bool:
+        """Has the process ended? If so, plan its next start."""
+        if self._process is None or self._process.poll() is None:
             return False
-        try:
-            process.peer.send(message, descriptors)
-        except OSError:
-            return False
+        code = self._process.returncode
+        how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+        self.why = self.last_end = self.why or how
+        self.history, delay_s = after_death(self.history, (now_ns - self.started_ns) / _NS)
+        self.start_at_ns = now_ns + int(delay_s * _NS)
+        self.forget()
         return True
 
-    def reap(self) -> list[Process]:
-        """Return the roles that died since the last look; they are planned to start again."""
-        dead = [process for process in self._running.values() if process.child.poll() is not None]
-        now_ns = self._clock.monotonic_ns()
-        for process in dead:
-            del self._running[process.role]
-            history, delay_s = died(self._histories[process.role], now_ns)
-            self._histories[process.role] = history
-            self._due_ns[process.role] = now_ns + int(delay_s * 1e9)
-        return dead
+    def forget(self) -> None:
+        """Let go of what belongs to the ended process."""
+        self._process = None
+        self.ready = False
+        if self.peer is not None:
+            self.peer.close()
+            self.peer = None
 
-    def due(self) -> list[str]:
-        """Return the roles whose time to start again has come."""
-        now_ns = self._clock.monotonic_ns()
-        return [role for role, at in self._due_ns.items() if at <= now_ns]
+    def send(self, message: Message, descriptors: Mapping[str, int] | None = None) -> None:
+        """Tell the role something; a dead one does not hear it."""
+        if self.peer is not None:
+            with contextlib.suppress(OSError):
+                self.peer.send(message, descriptors)
 
-    def next_due_s(self) -> float:
-        """Return in how many seconds the next start is due."""
-        now_ns = self._clock.monotonic_ns()
-        return min((max(0, at - now_ns) / 1e9 for at in self._due_ns.values()), default=_NEVER_S)
+    def signal(self, number: int) -> None:
+        """Signal the process, if it runs."""
+        if self._process is not None:
+            self._process.send_signal(number)
 
-    def all_ready(self) -> bool:
-        return not self._due_ns and all(process.ready for process in self._running.values())
+    def status(self) -> dict[str, object]:
+        """Return what `run/status.json` says of this process."""
+        counts = {"pid": self.pid, "ready": self.ready, "restarts": self.history.restarts}
+        return {"name": self.name, **counts, "last_end": self.last_end}
 
-    def unready(self) -> str:
-        """Say which roles are not ready, and what they said."""
-        waiting = [p for p in self._running.values() if not p.ready]
-        words = [f"{p.role} ({p.failure or 'said nothing'})" for p in waiting]
-        return ", ".join(words + [f"{role} (died)" for role in self._due_ns])
-
-    def pids(self) -> dict[str, int]:
-        return {role: process.child.pid for role, process in self._running.items()}
-
-    def end(self, order: Iterable[str], *, within_s: float) -> None:
-        """End the roles one after the other: SIGTERM, then SIGKILL; returns when all are reaped."""
-        for role in order:
-            process = self._running.pop(role, None)
-            if process is None:
-                continue
-            with contextlib.suppress(ProcessLookupError):
-                process.child.send_signal(signal.SIGTERM)
-            self._await_end(process, within_s)
-            process.peer.close()
-
-    def _await_end(self, process: Process, within_s: float) -> None:
-        limit_ns = self._clock.monotonic_ns() + int(within_s * 1e9)
-        while process.child.poll() is None:
-            if self._clock.monotonic_ns() > limit_ns:
-                process.child.kill()
-                process.child.wait()
-                return
-            time.sleep(0.005)
+    def log_tail(self) -> str:
+        """Return the last line of the role's log."""
+        with contextlib.suppress(OSError):
+            log = self._directory.path / "logs" / f"{self.name}.log"
+            lines = log.read_bytes()[-4096:].decode("utf-8", "replace").strip().splitlines()
+            return lines[-1] if lines else ""
+        return ""

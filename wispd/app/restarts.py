@@ -1,6 +1,7 @@
-"""When to start a process that died again. Pure.
+"""When to start a dead process again: pure decisions, no clock, no process.
 
-The first restart is at once (a kill must heal within two seconds); a process that keeps dying waits longer each time.
+The first restart is at once, because everything known must be served again within 2 s; a process that dies again and
+again waits longer each time, so that a broken one does not eat the machine.
 """
 
 from __future__ import annotations
@@ -9,21 +10,19 @@ from typing import Final
 
 from msgspec import Struct
 
-FIRST_S: Final = 0.1
-LONGEST_S: Final = 5.0
-STEADY_S: Final = 20.0  # one that ran this long starts with a clean sheet
+DELAYS_S: Final = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+STEADY_S: Final = 10.0  # one that lived so long starts from the first delay again
 
 
 class History(Struct, frozen=True):
-    """Deaths in a row, and when the process was last started (CLOCK_MONOTONIC ns)."""
+    """What is remembered of a process's deaths."""
 
-    deaths: int = 0
-    started_ns: int = 0
+    deaths_in_a_row: int = 0
+    restarts: int = 0
 
 
-def died(history: History, now_ns: int) -> tuple[History, float]:
-    """Return the new history and after how many seconds to start again."""
-    steady = now_ns - history.started_ns >= STEADY_S * 1e9
-    deaths = 0 if steady else history.deaths
-    delay_s = 0.0 if deaths == 0 else min(FIRST_S * 2 ** (deaths - 1), LONGEST_S)
-    return History(deaths + 1, history.started_ns), delay_s
+def after_death(history: History, lived_s: float) -> tuple[History, float]:
+    """Return the history after a death and the seconds to wait before the next start."""
+    row = 0 if lived_s >= STEADY_S else history.deaths_in_a_row
+    delay_s = DELAYS_S[min(row, len(DELAYS_S) - 1)]
+    return History(row + 1, history.restarts + 1), delay_s

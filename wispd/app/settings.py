@@ -74,7 +74,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rehearsed sandboxes kept ready for each common kind."""
     uid_first: int = 0
     """First uid of the leased range (root only), which the services use; 0: computed from the data directory."""
-    uid_count: int = 8_192
+    uid_count: int = 16_384
     """Length of the leased range."""
     service_uid: int = -1
     """uid of gateway, control and recorder when started as root; -1: the first of the leased range."""

@@ -1,209 +1,235 @@
-"""The supervisor: starts the roles of a node, wires them, starts them again when they die, and ends them in order.
+"""The supervisor: starts the processes of a node, watches them, starts them again, and ends them in order.
 
-It holds what must outlive a role: the listening sockets, the lock on the data directory. It does no work of its own
-and touches no user's bytes. When it dies, the roles end themselves: their lifeline is cut.
+It holds the listening sockets, so connections wait in the backlog while a process is replaced. It serves nothing
+itself. One thread, no asyncio: it must survive whatever happens to the others.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import selectors
 import signal
 import socket
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
 
 from wispd.app.boot import Message
-from wispd.app.datadir import DataDirectory
-from wispd.app.listeners import address, listen_tcp, listen_unix
-from wispd.app.processes import Process, Processes
+from wispd.app.directory import DataDirectory, Node
+from wispd.app.listeners import url_of
+from wispd.app.processes import RoleProcess
 from wispd.app.settings import Settings
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 
-ORDER: Final = ("launcher", "gateway", "control", "recorder")  # ended in the opposite order of who needs whom
-READY_S: Final = 30.0
-END_S: Final = 5.0  # for a role to end after it drained
+ORDER: Final = ("launcher", "recorder", "gateway", "control")  # of starting
+START_S: Final = 60.0  # for a role to become ready
+STOP_S: Final = 5.0  # for a role to end after it was asked to
+DRAIN_GRACE_S: Final = 1.0  # over the deadline that the gateway was given
+_TICK_S: Final = 0.5
 _NS: Final = 1_000_000_000
 
 
 class Supervisor:
-    """One node. `run` returns its exit code."""
+    """One node. `listeners` are public, admin and internal."""
 
-    def __init__(self, settings: Settings, clock: Clock, *, announce: Callable[[dict[str, object]], None]) -> None:
-        """Take the data directory and the ports. Raises `Fault` when something of it can't be had."""
+    def __init__(
+        self,
+        settings: Settings,
+        directory: DataDirectory,
+        node: Node,
+        *,
+        roles: dict[str, RoleProcess],
+        listeners: dict[str, socket.socket],
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._node = node
+        self._roles = roles
+        self._listeners = listeners
         self._clock = clock
-        self._announce = announce
-        owner = settings.service_uid if os.geteuid() == 0 else -1
-        self._directory = DataDirectory(settings.data_dir, owner)
-        self.node_id = self._directory.node_id(clock)
-        self.token = self._directory.first_token()
-        public = listen_tcp(settings.host, settings.port, "--port")
-        admin = listen_tcp(settings.admin_host, settings.admin_port, "--admin-port")
-        internal = listen_unix(self._directory.path / "run" / "gateway.sock", owner)
-        self.addresses = {"public": address(public), "admin": address(admin)}
-        settings = msgspec.structs.replace(
-            settings, port=self.addresses["public"][1], admin_port=self.addresses["admin"][1]
-        )
-        self.settings = settings
-        self._sockets = {"public": public, "admin": admin, "internal": internal}
         self._selector = selectors.DefaultSelector()
-        self._processes = Processes(settings, self.node_id, clock)
-        self._stopping = 0
-        self._draining: set[str] = set()
-        self._deadline_ns = 0
-        self._announced = False
-        self._failure: str | None = None
+        self._signals: list[int] = []
+        self._state = "starting"
 
-    def run(self) -> int:
-        """Serve until told to stop. Returns 0, or 6 when a role can't be brought up."""
-        self._watch_signals()
-        try:
-            for role in ORDER:
-                self._start(role)
-            limit_ns = self._clock.monotonic_ns() + int(READY_S * _NS)
-            while not self._finished():
-                self._turn()
-                if not self._announced and self._clock.monotonic_ns() > limit_ns and not self._stopping:
-                    self._failure = f"the node was not ready within {READY_S:g} s: " + self._processes.unready()
-                    self._stopping = 2
-            if self._failure:
-                raise Fault("unavailable", self._failure)
-            return 0
-        finally:
-            self._end_all()
+    def run(self, announce: Callable[[], None]) -> None:
+        """Run the node until it is told to end; `announce` is called once, when everything serves.
 
-    # ── one turn of the loop ────────────────────────────────────────────────────────────────────────────────
+        Raises: `Fault("unavailable")` when a process can't be started in the first place; nothing is left then.
+        """
+        with self._signalled():
+            try:
+                for name in ORDER:
+                    self._start(name)
+                self._until_ready()
+                self._write_status("ready")
+                announce()
+                while not self._signals:
+                    self._step()
+                self._drain()
+            finally:
+                self._stop_all()
+                self._write_status("ended")
 
-    def _turn(self) -> None:
-        for key, _ in self._selector.select(self._wait_s()):
+    # ── life ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _until_ready(self) -> None:
+        deadline_ns = self._clock.monotonic_ns() + int(START_S * _NS)
+        while not all(role.ready for role in self._roles.values()) and not self._signals:
+            self._step()
+            for role in self._roles.values():
+                late = not role.ready and self._clock.monotonic_ns() > deadline_ns
+                if role.history.deaths_in_a_row or late:
+                    why = role.why if role.why and not late else f"not ready within {START_S:.0f} s"
+                    tail = role.log_tail()
+                    raise Fault(
+                        "unavailable", f"the {role.name} could not start: {why}" + (f" ({tail})" if tail else "")
+                    )
+
+    def _step(self) -> None:
+        """Wait for something to happen and see to it."""
+        for key, _ in self._selector.select(self._pause_s()):
             if key.data is None:
-                os.read(self._wake, 4096)
+                self._wakeup.recv(4096)
             else:
                 self._hear(key.data)
-        for process in self._processes.reap():
-            self._died(process)
-        for role in self._processes.due() if not self._stopping else ():
-            self._start(role)
-        if self._stopping and not self._draining and self._deadline_ns == 0:
-            self._drain()
-        if not self._announced and self._processes.all_ready():
-            self._announced = True
-            self._write_status("ready")
-            self._announce(self.status("ready"))
+        now_ns = self._clock.monotonic_ns()
+        for role in self._roles.values():
+            if role.running:
+                self._watch(role, now_ns)
+            if not role.running and now_ns >= role.start_at_ns and self._state in ("starting", "ready"):
+                self._start(role.name)
 
-    def _wait_s(self) -> float:
-        return min(self._processes.next_due_s(), 0.5 if self._stopping or not self._announced else 5.0)
+    def _watch(self, role: RoleProcess, now_ns: int) -> None:
+        peer = role.peer
+        if role.ended(now_ns):
+            if peer is not None:
+                self._unregister(peer)
+            self._write_status(self._state)
+        elif not role.ready and now_ns - role.started_ns > START_S * _NS:
+            role.why = f"not ready within {START_S:.0f} s"
+            role.signal(signal.SIGKILL)
 
-    def _hear(self, process: Process) -> None:
-        received = process.peer.receive()
+    def _hear(self, role: RoleProcess) -> None:
+        if role.peer is None:
+            return
+        try:
+            received = role.peer.receive()
+        except (ValueError, OSError):  # nonsense: it is broken, or no longer ours
+            received = None
         if received is None:
-            self._selector.unregister(process.peer)
-            return  # it dies: `reap` tells
+            self._unregister(role.peer)  # its end follows as SIGCHLD; a role that closed its lifeline is ended
+            role.signal(signal.SIGKILL)
+            return
         message, descriptors = received
         for fd in descriptors.values():
             os.close(fd)
         if message.type == "ready":
-            process.ready = True
+            role.ready, role.why = True, ""
+            self._write_status(self._state)
         elif message.type == "drained":
-            self._draining.discard(process.role)
+            role.drained = True
         elif message.type == "failed":
-            process.failure = message.message
+            role.why = message.message
 
-    def _start(self, role: str) -> None:
-        descriptors = {name: self._sockets[name].fileno() for name in _SOCKETS.get(role, ())}
-        other = _PAIRED.get(role)
-        ours: socket.socket | None = None
-        if other is not None:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            descriptors[other] = ours.fileno()
-            self._processes.tell(other, Message(type="descriptor"), {role: theirs.fileno()})
-            if self._processes.get(other) is None:  # not started yet: it gets its own pair, and so do we again
-                descriptors.pop(other)
-            theirs.close()
-        process = self._processes.start(role, descriptors)
-        if ours is not None:
-            ours.close()
-        self._selector.register(process.peer, selectors.EVENT_READ, process)
+    def _start(self, name: str) -> None:
+        """Start a role; gateway and launcher get a new pair of connected sockets whenever either starts."""
+        role = self._roles[name]
+        held = {
+            "gateway": {key: self._listeners[key].fileno() for key in ("public", "internal")},
+            "control": {"admin": self._listeners["admin"].fileno()},
+        }.get(name, {})
+        with contextlib.ExitStack() as stack:
+            if name in ("gateway", "launcher"):
+                mine, others = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                stack.enter_context(mine)
+                stack.enter_context(others)
+                other = "launcher" if name == "gateway" else "gateway"
+                held = held | {other: mine.fileno()}
+                self._roles[other].send(Message(type="descriptor"), {name: others.fileno()})
+                if not self._roles[other].running:
+                    held.pop(other)  # the pair is made when the other one starts
+            role.start(self._clock.monotonic_ns(), self._settings, self._node.node_id, descriptors=held)
+        assert role.peer is not None
+        self._selector.register(role.peer, selectors.EVENT_READ, role)
 
-    def _died(self, process: Process) -> None:
-        if process.peer.fileno() in self._selector.get_map():
-            self._selector.unregister(process.peer)
-        process.peer.close()
-        self._draining.discard(process.role)
-        if not self._announced and not self._stopping and process.failure:
-            self._failure = f"the {process.role} can't start: {process.failure}"
-            self._stopping = 2
-
-    # ── the end ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _watch_signals(self) -> None:
-        self._wake, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        self._selector.register(self._wake, selectors.EVENT_READ, None)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._asked_to_stop)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def _asked_to_stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping += 1
+    # ── end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _drain(self) -> None:
-        """Running calls finish, new ones are refused; the second request to stop ends this at once."""
+        """Let running calls end; a second signal ends the wait."""
         self._write_status("draining")
-        drain_s = self.settings.drain_s
-        self._deadline_ns = self._clock.monotonic_ns() + int(drain_s * _NS)
-        for role in ("gateway",):
-            if self._processes.tell(role, Message(type="drain", deadline_s=drain_s), {}):
-                self._draining.add(role)
+        gateway = self._roles["gateway"]
+        signalled = len(self._signals)
+        drain_s = self._settings.drain_s
+        gateway.send(Message(type="drain", deadline_s=drain_s))
+        self._wait(lambda: gateway.drained or not gateway.running, drain_s + DRAIN_GRACE_S, signalled)
 
-    def _finished(self) -> bool:
-        if self._stopping > 1:
-            return True
-        return self._deadline_ns > 0 and (not self._draining or self._clock.monotonic_ns() >= self._deadline_ns)
+    def _stop_all(self) -> None:
+        """End all processes, the launcher last: whatever it started ends with it."""
+        self._state = "ending"
+        for name in ("gateway", "control", "recorder", "launcher"):
+            role = self._roles[name]
+            if name == "recorder":  # indexes what the gateway wrote last
+                role.send(Message(type="drain", deadline_s=STOP_S))
+                self._wait(lambda role=role: not role.running, STOP_S)  # type: ignore[misc]
+            role.signal(signal.SIGTERM)
+            self._wait(lambda role=role: not role.running, STOP_S)  # type: ignore[misc]
+            role.signal(signal.SIGKILL)
+            self._wait(lambda role=role: not role.running, STOP_S)  # type: ignore[misc]
 
-    def _end_all(self) -> None:
-        self._write_status("stopping")
-        self._processes.end(("gateway", "control", "launcher", "recorder"), within_s=END_S)
-        for listening in self._sockets.values():
-            listening.close()
-        self._directory.remove("run/gateway.sock")
-        self._directory.remove("run/status.json")
-        self._directory.remove("run/supervisor.pid")
+    def _wait(self, condition: Callable[[], bool], seconds: float, signalled: int | None = None) -> None:
+        deadline_ns = self._clock.monotonic_ns() + int(seconds * _NS)
+        while not condition() and self._clock.monotonic_ns() < deadline_ns:
+            if signalled is not None and len(self._signals) > signalled:
+                return
+            self._step()
 
-    # ── what others can see ─────────────────────────────────────────────────────────────────────────────────
+    # ── around ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def status(self, state: str) -> dict[str, object]:
-        """Return what run/status.json says of the node."""
-        host, port = self.addresses["public"]
-        admin_host, admin_port = self.addresses["admin"]
-        return {
-            "state": state,
-            "pid": os.getpid(),
-            "node_id": self.node_id,
-            "url": f"http://{_url_host(host)}:{port}",
-            "admin_url": f"http://{_url_host(admin_host)}:{admin_port}",
-            "data_dir": self.settings.data_dir,
-            "processes": self._processes.pids(),
-        }
+    def _pause_s(self) -> float:
+        waits = [role.start_at_ns for role in self._roles.values() if not role.running]
+        if not waits or self._state not in ("starting", "ready"):
+            return _TICK_S
+        return min(max(0.0, (min(waits) - self._clock.monotonic_ns()) / _NS), _TICK_S)
+
+    def _unregister(self, peer: object) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(peer)  # type: ignore[arg-type]
 
     def _write_status(self, state: str) -> None:
+        self._state = state if self._state != "ending" or state == "ended" else self._state
+        status = {
+            "state": self._state,
+            "pid": os.getpid(),
+            "node_id": self._node.node_id,
+            "epoch": self._node.epoch,
+            "public_url": url_of(self._listeners["public"]),
+            "admin_url": url_of(self._listeners["admin"]),
+            "processes": [role.status() for role in self._roles.values()],
+        }
+        with contextlib.suppress(Fault):  # a full disk does not end a node
+            self._directory.write("run/status.json", msgspec.json.encode(status), durable=False)
+
+    @contextlib.contextmanager
+    def _signalled(self) -> Iterator[None]:
+        """Catch signals; SIGCHLD only wakes the loop."""
+        self._wakeup, writer = socket.socketpair()
+        self._wakeup.setblocking(False)
+        writer.setblocking(False)
+        self._selector.register(self._wakeup, selectors.EVENT_READ, None)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, lambda number, _: self._signals.append(number)) for number in numbers}
+        before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
+        woken = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
-            self._directory.write("run/status.json", json.dumps(self.status(state)))
-            self._directory.write("run/supervisor.pid", f"{os.getpid()}\n")
-        except OSError:  # a full disk must not take the node down
-            pass
-
-
-_SOCKETS: Final = {"gateway": ("public", "internal"), "control": ("admin",)}
-_PAIRED: Final = {"launcher": "gateway", "gateway": "launcher"}
-
-
-def _url_host(host: str) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a comparison, not a bind
-    return f"[{host}]" if ":" in host else host
+            yield
+        finally:
+            signal.set_wakeup_fd(woken)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._selector.close()
+            self._wakeup.close()
+            writer.close()

@@ -1,0 +1,124 @@
+"""Start a node: claim the data directory and the ports, then supervise. `wisp up` is this.
+
+`python -I -m wispd.app.node READY_FD SETTINGS` is the detached form: it says how the start went on READY_FD as one
+JSON document, a `Serving` or a problem, and closes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from wispd.app import identity
+from wispd.app.directory import DataDirectory, Node, read_node
+from wispd.app.listeners import listen, listen_unix, url_of
+from wispd.app.processes import RoleProcess
+from wispd.app.settings import Settings
+from wispd.app.supervisor import ORDER, Supervisor
+from wispd.base.clock import SystemClock
+from wispd.base.errors import Fault
+from wispd.base.ids import id_source
+
+REBIND_S: Final = 3.0  # processes of a killed supervisor hold its ports for up to a second
+_REBIND_STEP_S: Final = 0.05
+
+
+class Serving(Struct, frozen=True, kw_only=True):
+    """Where a node that just became ready is."""
+
+    pid: int
+    public_url: str
+    admin_url: str
+    token: str = ""  # the admin token, when this start made it
+    warning: str = ""
+
+
+def run(settings: Settings, announce: Callable[[Serving], None]) -> None:
+    """Run a node in this process until it is told to end. Raises: `Fault` when it can't start."""
+    clock = SystemClock()
+    known = read_node(Path(settings.data_dir))
+    first_uid = settings.uid_first or (known.uid_first if known else 0)
+    who = identity.choose(settings.data_dir, uid_first=first_uid, service_uid=settings.service_uid)
+    directory = DataDirectory(settings.data_dir, owner_uid=who.service_uid)
+    with contextlib.ExitStack() as stack:
+        listeners = claim_ports(settings, directory)
+        for listener in listeners.values():
+            stack.enter_context(listener)
+        made = Node(format=1, node_id=id_source(clock)().hex(), created_us=clock.unix_ns() // 1000)
+        node = directory.node(made, uid_first=who.uid_first)
+        settings = msgspec.structs.replace(
+            settings,
+            port=listeners["public"].getsockname()[1],
+            admin_port=listeners["admin"].getsockname()[1],
+            service_uid=who.service_uid,
+            uid_first=who.uid_first,
+            uid_count=who.uid_count,
+        )
+        serving = Serving(
+            pid=os.getpid(),
+            public_url=url_of(listeners["public"]),
+            admin_url=url_of(listeners["admin"]),
+            token=directory.first_token(),
+            warning=who.warning,
+        )
+        roles = {name: RoleProcess(name, directory) for name in ORDER}
+        supervisor = Supervisor(settings, directory, node, roles=roles, listeners=listeners, clock=clock)
+        supervisor.run(lambda: announce(serving))
+
+
+def claim_ports(settings: Settings, directory: DataDirectory) -> dict[str, socket.socket]:
+    """Bind everything, waiting a little for a killed node's last processes to let go of their ports."""
+    killed = directory.was_killed()
+    deadline_ns = SystemClock.monotonic_ns() + int(REBIND_S * 1e9) * killed
+    while True:
+        try:
+            public, admin = _bind(settings)
+            break
+        except Fault as fault:
+            if fault.code != "conflict" or SystemClock.monotonic_ns() > deadline_ns:
+                raise
+            time.sleep(_REBIND_STEP_S)
+    path = directory.path / "run" / "gateway.sock"
+    internal = listen_unix(path)
+    if os.geteuid() == 0:
+        os.chown(path, directory.owner_uid, directory.owner_uid, follow_symlinks=False)
+    return {"public": public, "admin": admin, "internal": internal}
+
+
+def _bind(settings: Settings) -> tuple[socket.socket, socket.socket]:
+    with contextlib.ExitStack() as undo:
+        public = undo.enter_context(listen(settings.host, settings.port, flag="--port"))
+        admin = undo.enter_context(listen(settings.admin_host, settings.admin_port, flag="--admin-port"))
+        undo.pop_all()
+        return public, admin
+
+
+def main(arguments: list[str]) -> int:
+    """Run detached: tell the start's outcome on a descriptor, then serve."""
+    ready_fd, settings = int(arguments[0]), msgspec.json.decode(arguments[1], type=Settings)
+
+    def tell(outcome: object) -> None:
+        with contextlib.suppress(OSError):  # nobody waits any more
+            os.write(ready_fd, msgspec.json.encode(outcome))
+        with contextlib.suppress(OSError):
+            os.close(ready_fd)
+
+    try:
+        run(settings, tell)
+    except Fault as fault:
+        tell({"code": fault.code, "message": fault.message})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
