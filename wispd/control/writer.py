@@ -1,0 +1,115 @@
+"""The one writer of the store: changes that wait together are committed and published together.
+
+Order of each group: commit on the disk, journal on the disk, the gateway told, callers answered. A disk flush costs
+more than a change, so under load the group is what makes deployments fast; alone, a change waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+from wispd.base.errors import Fault
+from wispd.control.publisher import Publisher
+from wispd.model.published import Entry
+from wispd.ports.catalogue import Catalogue
+
+WAITING_MAX: Final = 1024
+GROUP_MAX: Final = 128
+ANNOUNCE_AGAIN_S: Final = 1.0  # while the gateway does not answer
+
+Result = TypeVar("Result")
+Change = Callable[[Catalogue], tuple[Any, Sequence[Entry]]]
+Announce = Callable[[int], Awaitable[bool]]
+
+
+class Writer:
+    """Applies changes one after the other in a thread of its own. `announce` tells the gateway; False: it is away."""
+
+    def __init__(self, catalogue: Catalogue, publisher: Publisher, announce: Announce) -> None:
+        self._catalogue = catalogue
+        self._publisher = publisher
+        self._announce = announce
+        self._thread = ThreadPoolExecutor(1, "store")
+        self._waiting: list[tuple[Change, asyncio.Future[Any]]] = []
+        self._wake = asyncio.Event()
+        self._announced = -1
+
+    async def apply(self, change: Callable[[Catalogue], tuple[Result, Sequence[Entry]]]) -> Result:
+        """Apply a change; returns when it is on the disk and the gateway was told.
+
+        Raises: what the change raised; `Fault` `storage_full`, `unavailable`.
+        """
+        if len(self._waiting) >= WAITING_MAX:
+            raise Fault("unavailable", f"{WAITING_MAX} changes wait to be stored", retry_after_s=1)
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((change, answer))
+        self._wake.set()
+        return await answer
+
+    async def run(self) -> None:
+        """Serve until cancelled. The gateway may be away: it is told when it is back."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._publisher.compact)
+            while True:
+                if self._publisher.broken:
+                    with contextlib.suppress(Fault):  # a full disk, say: tried again
+                        await loop.run_in_executor(self._thread, self._publisher.compact)
+                await self._tell()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._patience_s())
+                self._wake.clear()
+                while self._waiting:
+                    group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+                    outcomes = await loop.run_in_executor(self._thread, self._commit, [change for change, _ in group])
+                    await self._tell()
+                    for (_, answer), outcome in zip(group, outcomes, strict=True):
+                        _settle(answer, outcome)
+        finally:
+            self._thread.shutdown(wait=True)
+            for _, answer in self._waiting:
+                _settle(answer, Fault("draining", "the node is stopping"))
+
+    def _commit(self, changes: list[Change]) -> list[Any]:
+        """Return an outcome per change: its result, or what it raised. In the store's thread."""
+        outcomes: list[Any] = []
+        entries: list[Entry] = []
+        try:
+            for change in changes:
+                try:
+                    result, published = change(self._catalogue)
+                    outcomes.append(result)
+                    entries += published
+                except Fault as fault:
+                    outcomes.append(fault)
+            self._catalogue.commit()
+            if entries:
+                self._publisher.append(entries)
+        except Exception as error:  # the callers get it; the writer goes on
+            self._catalogue.rollback()
+            return [error] * len(changes)
+        return outcomes
+
+    async def _tell(self) -> None:
+        offset = self._publisher.offset
+        if self._publisher.broken:
+            return
+        if offset != self._announced and await self._announce(offset):
+            self._announced = offset
+
+    def _patience_s(self) -> float | None:
+        settled = self._announced == self._publisher.offset and not self._publisher.broken
+        return None if settled else ANNOUNCE_AGAIN_S
+
+
+def _settle(answer: asyncio.Future[Any], outcome: Any) -> None:
+    if answer.done():  # the caller has gone away
+        return
+    if isinstance(outcome, BaseException):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)

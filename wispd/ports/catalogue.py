@@ -1,0 +1,69 @@
+"""The control plane's store: functions, their versions, and tokens. Only the control process writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from msgspec import Struct
+
+from wispd.model.function import Published, Version
+from wispd.model.published import Entry, Token
+
+
+class Registered(Struct, frozen=True, kw_only=True):
+    """A function as it is stored. `fingerprint` is that of its live version's declaration."""
+
+    published: Published
+    fingerprint: bytes
+    created_us: int
+    updated_us: int
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """What a deployment makes live: `version.number` is set by the store."""
+
+    version: Version
+    fingerprint: bytes
+    enabled: bool = True
+    concurrency_reserved: int = -1
+
+
+class Reading(Protocol):
+    """Questions; each is one short read. Raises: `Fault("unavailable")`."""
+
+    def find(self, namespace: str, name: str) -> Registered | None: ...
+
+    def page(self, namespace: str, *, after: str, limit: int) -> list[Registered]:
+        """Return functions in the order of their names, those behind `after`."""
+
+    def count(self) -> int:
+        """Return how many functions there are."""
+
+    def tokens(self) -> list[Token]: ...
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all that is in force, streamed: tokens, then functions."""
+
+
+class Catalogue(Reading, Protocol):
+    """Changes. They are kept by `commit`; a change that raises leaves nothing. One thread at a time.
+
+    Raises: `Fault` `conflict`, `storage_full`, `unavailable`.
+    """
+
+    def put(self, wanted: Wanted) -> tuple[Registered, bool]:
+        """Make a version live; True when it is new. Equal content is the version it was.
+
+        Raises: `Fault("conflict")` for a name that differs in case only, and for a route that another function has.
+        """
+
+    def delete(self, namespace: str, name: str) -> bool:
+        """Delete a function with its versions and routes; False when there is none."""
+
+    def add_token(self, token: Token) -> None: ...
+
+    def commit(self) -> None:
+        """Put all changes since the last commit on the disk, or none."""
+
+    def rollback(self) -> None: ...
