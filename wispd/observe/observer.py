@@ -63,9 +63,10 @@ _NO_TAIL: Final = _Tail(b"", b"", b"", 0)
 def _body(invocation: Invocation, number: int, elapsed_ns: int, *, queue_ns: int, tail: _Tail = _NO_TAIL) -> bytes:
     """Return the record's entry."""
     error, trace, log, dropped = tail
-    pool = invocation.pool
-    memory_bytes = pool.memory_bytes if pool is not None else invocation.version.memory_bytes or MEMORY_START
     instance = invocation.instance
+    # The instance knows the size it was given; the pool may have grown since, where memory is "auto".
+    sized = instance if instance is not None else invocation.pool
+    memory_bytes = sized.memory_bytes if sized is not None else invocation.version.memory_bytes or MEMORY_START
     body = _pack(
         FINISHED_SIZE + len(error) + len(trace) + len(log),
         FINISHED,

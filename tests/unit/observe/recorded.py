@@ -30,6 +30,7 @@ class Numbered:
 
     def __init__(self, instance: int) -> None:
         self.instance = instance
+        self.memory_bytes = Sized().memory_bytes
 
 
 def version(name: str = "hello", *, number: int = 1, namespace: str = "default") -> Version:
