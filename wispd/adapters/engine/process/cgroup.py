@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 CONTROLLERS: Final = ("memory", "cpu", "pids")
 CPU_PERIOD_US: Final = 100_000
+CLEAN_S: Final = 2.0
+CLEAN_PAUSE_S: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +175,19 @@ def remove_group(directory: str) -> bool:
 
 
 def clean_tree(directory: str) -> None:
-    """Kill and remove all groups below a directory and the directory, as far as the kernel lets go of them."""
+    """Kill and remove all groups below a directory and the directory.
+
+    The kernel holds a group for a moment after its last process, so it is tried for CLEAN_S; what is left then stays.
+    """
+    end = time.monotonic() + CLEAN_S
+    while not _clean_once(directory) and time.monotonic() < end:
+        time.sleep(CLEAN_PAUSE_S)
+
+
+def _clean_once(directory: str) -> bool:
     if not os.path.isdir(directory):
-        return
-    for entry in os.scandir(directory):
-        if entry.is_dir(follow_symlinks=False):
-            clean_tree(entry.path)
+        return True
+    below = [entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]
+    gone = all([_clean_once(path) for path in below])
     kill_members(directory)
-    remove_group(directory)
+    return gone and remove_group(directory)

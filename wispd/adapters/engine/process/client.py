@@ -190,7 +190,7 @@ class ProcessEngine:
         if spec is None:
             raise ValueError(f"STARTED for ticket {ticket}, which nobody waits for")
         link, steal, log, schedstat = given if len(given) == 4 else [*given, -1]
-        for number in (link, steal, log):
+        for number in (link, log):  # not `steal`: it is the instance's own end, which blocks; MSG_DONTWAIT is for it
             os.set_blocking(number, False)
         code, layer = self._paths(spec)
         started = Started(

@@ -92,9 +92,8 @@ class Endings:
         if member.group is not None:
             peak_bytes = member.group.peak_bytes()
             member.cpu_ns = member.group.cpu_ns() or cpu_ns
-            descriptor = member.group.oom_descriptor() if member.assigned else -1
-            if descriptor >= 0:
-                self._world.loop.remove(descriptor)
+        if member.memory_event >= 0:
+            self._world.loop.remove(member.memory_event)
         if self._world.sessions:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(member.pid, signal.SIGKILL)

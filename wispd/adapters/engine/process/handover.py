@@ -1,7 +1,8 @@
 """Give code to a locked member: a read-only clone of its mount, attached inside the member's mount namespace.
 
 Done by the launcher's one thread: clone the tree, enter the namespace, attach, come home. Nothing is copied, the
-member needs no right for it, and what it sees is an ordinary directory. Source: open_tree(2), move_mount(2), setns(2).
+member needs no right for it, and what it sees is an ordinary directory.
+Source: open_tree(2), move_mount(2), setns(2).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -71,7 +71,7 @@ class Member:
     stopped: bool = False
     out_of_memory: bool = False
     cpu_ns: int = 0
-    _closed: bool = field(default=False)
+    memory_event: int = -1  # the descriptor that tells of exhausted memory while it is watched
 
     def close_descriptors(self) -> None:
         """Close what has not been handed to the gateway."""

@@ -54,7 +54,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     settings = replace(settings, mode=mode)
     if mode == "process":
         kernel.become_subreaper()
-        sys.exit(_run(settings, groups, boot=given.boot_fd, gateway=given.gateway_fd))
+        status = _run(settings, groups, boot=given.boot_fd, gateway=given.gateway_fd)
+        groups.clean()
+        sys.exit(status)
     pid = os.fork()  # the first child in the new pid namespace: its PID 1
     if pid == 0:
         os._exit(_first_process(settings, groups, boot=given.boot_fd, gateway=given.gateway_fd))
@@ -62,8 +64,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _complete(settings: LauncherSettings) -> LauncherSettings:
-    """Fill in a computed uid range."""
-    if settings.uid_count > LAYER_UIDS:
+    """Fill in a computed uid range, of which the first is the services'."""
+    if settings.uid_first > 0 and settings.uid_count > LAYER_UIDS:
         return settings
     computed = default_range(settings.data)
     return replace(settings, uid_first=computed.first + 1, uid_count=computed.size - 1)

@@ -84,8 +84,7 @@ class Service:
             self._peer = None
         for member in self._members.values():
             if member.start is not None:
-                if not member.assigned:
-                    member.start = None  # nobody waits for its answer any more
+                member.start, member.assigned = None, False  # nobody waits to hear of it any more
                 self._endings.stop(member)
 
     def receive(self, content: bytes) -> None:

@@ -85,6 +85,7 @@ class World:
         with contextlib.suppress(OSError):
             descriptor = member.group.oom_descriptor()
             if descriptor >= 0:
+                member.memory_event = descriptor
                 self.loop.add(descriptor, lambda: event(member, descriptor))
 
     def schedstat(self, pid: int) -> int:
