@@ -155,17 +155,18 @@ class Calls:
             await self._stream(invocation, result, pieces)
             return
         status, block, body = result if type(result) is tuple and _is_answer(result) else to_answer(result)
-        check_answer(status, block)
         if isinstance(body, Streamed):
-            await self._send_stream(invocation, status, block, first=body.first, rest=_steps(body))
+            await self._send_stream(invocation, status, block, first=body.first, rest=_steps(body), source=body)
         else:
+            check_answer(status, block)
             await self._send_whole(invocation, status, block, body=body)
 
     async def _stream(self, invocation: Invocation, result: Any, pieces: AsyncIterator[Any]) -> None:
         first = await anext(pieces, None)
         status, block = response_of_stream(result, first)
-        check_answer(status, block)
-        await self._send_stream(invocation, status, block, first=first_piece(first), rest=_pieces(pieces))
+        await self._send_stream(
+            invocation, status, block, first=first_piece(first), rest=_pieces(pieces), source=pieces
+        )
 
     async def _send_whole(self, invocation: Invocation, status: int, block: bytes, *, body: bytes) -> None:
         if len(body) <= BODY_MAX:
@@ -182,13 +183,21 @@ class Calls:
             self._link.send(broken(invocation, error))
 
     async def _send_stream(
-        self, invocation: Invocation, status: int, block: bytes, *, first: bytes, rest: AsyncIterator[bytes]
+        self,
+        invocation: Invocation,
+        status: int,
+        block: bytes,
+        *,
+        first: bytes,
+        rest: AsyncIterator[bytes],
+        source: Any,
     ) -> None:
         link, view = self._link, memoryview(first)
-        await link.take_credit(invocation, min(len(view), BODY_MAX))
-        link.send(outcome(invocation, MORE, status=status, block=block, body=view[:BODY_MAX], log=_QUIET))
         last = frames.pack(frames.BODY, invocation.number)
         try:
+            check_answer(status, block)
+            await link.take_credit(invocation, min(len(view), BODY_MAX))
+            link.send(outcome(invocation, MORE, status=status, block=block, body=view[:BODY_MAX], log=_QUIET))
             if len(view) > BODY_MAX:
                 await link.send_part(invocation, view[BODY_MAX:], more=True)
             async for piece in rest:
@@ -197,9 +206,11 @@ class Calls:
         except LinkClosed:
             raise
         except BaseException as error:
+            if not invocation.answered:
+                raise
             last = broken(invocation, error)
         finally:
-            await _closed(rest)
+            await _closed(source)
         for packet in closing_log(invocation, self._capture):
             link.send(packet)
         link.send(last)
@@ -211,25 +222,19 @@ def _is_answer(result: tuple[Any, ...]) -> bool:
 
 
 async def _pieces(pieces: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    try:
-        async for piece in pieces:
-            yield to_piece(piece)
-    finally:
-        await _closed(pieces)
+    async for piece in pieces:
+        yield to_piece(piece)
 
 
 async def _steps(body: Streamed) -> AsyncIterator[bytes]:
     """Give the loop its turn between the pieces of a plain generator."""
-    try:
-        for piece in body.rest:
-            yield piece
-            await asyncio.sleep(0)
-    finally:
-        body.rest.close()
+    for piece in body.rest:
+        yield piece
+        await asyncio.sleep(0)
 
 
-async def _closed(pieces: Any) -> None:
-    close = getattr(pieces, "aclose", None)
+async def _closed(source: Any) -> None:
+    close = getattr(source, "aclose", None) or getattr(source, "close", None)
     if close is not None:
         found = close()
         if inspect.isawaitable(found):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Generator
+from collections.abc import Iterator
 from typing import Final
 
 from wisp.runtime import frames
@@ -16,13 +16,20 @@ from wisp.runtime.logs import Capture
 
 
 class Streamed:
-    """A body that comes in pieces. `first` is the piece that leaves with the headers; closing `rest` ends it."""
+    """A body that comes in pieces. `first` leaves with the headers; `source` is closed at the end, in any case."""
 
-    __slots__ = ("first", "rest")
+    __slots__ = ("first", "rest", "source")
 
-    def __init__(self, first: bytes, rest: Generator[bytes, None, None]) -> None:
+    def __init__(self, first: bytes, rest: Iterator[bytes], source: object) -> None:
         self.first = first
         self.rest = rest
+        self.source = source
+
+    def close(self) -> None:
+        """Close the source, where it can be closed."""
+        close = getattr(self.source, "close", None)
+        if close is not None:
+            close()
 
 
 Answer = tuple[int, bytes, bytes | Streamed]  # HTTP status, header block, body
@@ -44,10 +51,11 @@ class Sender:
         Raises: `AnswerError` before anything is sent; never what the function's own stream raises (that is told).
         """
         status, block, body = answer
-        check_answer(status, block)
         if isinstance(body, Streamed):
             self._stream(invocation, status, block, body=body)
-        elif len(body) > BODY_MAX:
+            return
+        check_answer(status, block)
+        if len(body) > BODY_MAX:
             self._large(invocation, status, block, body=body)
         else:
             log = self._capture.close(invocation)
@@ -78,8 +86,9 @@ class Sender:
 
     def _stream(self, invocation: Invocation, status: int, block: bytes, *, body: Streamed) -> None:
         first = memoryview(body.first)
-        last = frames.pack(BODY, invocation.number)
+        failed: BaseException | None = None
         try:
+            check_answer(status, block)
             self._link.take_credit(invocation, min(len(first), BODY_MAX))
             self._link.send(outcome(invocation, MORE, status=status, block=block, body=first[:BODY_MAX], log=_QUIET))
             if len(first) > BODY_MAX:
@@ -88,20 +97,24 @@ class Sender:
                 if piece:
                     self._link.send_part(invocation, piece, more=True)
         except BaseException as error:
-            last = broken(invocation, error)
+            failed = error
         try:
-            body.rest.close()
+            body.close()
         except BaseException as error:
-            last = broken(invocation, error)
-        for packet in closing_log(invocation, self._capture):
+            failed = failed or error
+        if failed is not None:
+            *before, last = failure(invocation, failed, self._capture)
+        else:
+            before, last = closing_log(invocation, self._capture), frames.pack(BODY, invocation.number)
+        for packet in before:
             self._link.send(packet)
         self._last(last)
 
 
 def check_answer(status: int, block: bytes) -> None:
     """Raise `AnswerError` for what the gateway would take for a broken instance."""
-    if not 200 <= status <= 599:
-        raise AnswerError(f"the response's status is {status}, not within 200 to 599")
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise AnswerError(f"the response's status is {status!r}, not a number within 200 to 599")
     if len(block) > BLOCK_MAX:
         raise AnswerError(f"the response's headers are {len(block)} bytes, limit {BLOCK_MAX}")
 

@@ -89,4 +89,5 @@ def preload() -> None:
             continue
     for name in OURS:
         import_module(name)
+    import_module("wisp.runtime.streams").inherit_contexts()
     done = True

@@ -123,7 +123,8 @@ def fail(link: socket.socket, capture: Capture, error: LoadError) -> None:
 
 def apply_environment(settings: Settings) -> None:
     """Set the function's environment variables."""
-    os.environ.update(settings.env)
+    for name, value in settings.env.items():  # not update(): it wakes all of collections.abc
+        os.environ[name] = value
     if lambdas.looks_like_lambda(settings):
         lambdas.set_environment(settings)
     if "TZ" in settings.env:

@@ -128,18 +128,22 @@ def install(capture: Capture) -> Callable[[], None]:
     sys.stderr = CapturedText(capture, 2, "<stderr>")
     root.addHandler(plain)
     logging.basicConfig = _basic_config(plain, logging.basicConfig)
-    threading.Thread.start = _start_in_context  # type: ignore[method-assign]
-    ThreadPoolExecutor.submit = _submit_in_context  # type: ignore[method-assign,assignment]
+    inherit_contexts()
     _live.append(capture)
 
     def undo() -> None:
         _live.remove(capture)
         sys.stdout, sys.stderr, logging.basicConfig = before
         root.removeHandler(plain)
-        threading.Thread.start = _start  # type: ignore[method-assign]
-        ThreadPoolExecutor.submit = _submit  # type: ignore[method-assign]
 
     return undo
+
+
+def inherit_contexts() -> None:
+    """Let threads and thread pools run in the context of who gave them work (for good; a zygote does it once)."""
+    if threading.Thread.start is not _start_in_context:
+        threading.Thread.start = _start_in_context  # type: ignore[method-assign]
+        ThreadPoolExecutor.submit = _submit_in_context  # type: ignore[method-assign,assignment]
 
 
 _start = threading.Thread.start

@@ -10,6 +10,7 @@ from driver import ROOT
 from wisp.runtime import frames, logs
 from wisp.runtime.dialects import results
 
+TYPES = ("HELLO", "INIT", "READY", "FAILED", "INVOKE", "BODY", "OUTCOME", "LOG", "CANCEL", "WINDOW", "CALL", "REPLY")
 PAGE = (ROOT / "docs" / "wire.md").read_text(encoding="utf-8")
 
 
@@ -54,21 +55,9 @@ def test_the_limits(words: str, value: int) -> None:
 
 
 def test_the_tables_name_every_type_flag_failure_and_dialect() -> None:
-    for name in [
-        "HELLO",
-        "INIT",
-        "READY",
-        "FAILED",
-        "INVOKE",
-        "BODY",
-        "OUTCOME",
-        "LOG",
-        "CANCEL",
-        "WINDOW",
-        "CALL",
-        "REPLY",
-    ]:
-        assert f"| {getattr(frames, name)} | {name} |" in PAGE
+    for type_ in sorted(frames.TYPES):
+        (name,) = (name for name in TYPES if getattr(frames, name) == type_)
+        assert f"| {type_} | {name} |" in PAGE
     for name in ("MORE", "ERROR", "HTTP", "OPTIONAL"):
         assert f"`0x{getattr(frames, name):02x}` {name}" in PAGE
     for number, name in enumerate(frames.DIALECTS[1:], 1):

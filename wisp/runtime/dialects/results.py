@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from json import encoder as _encoder
 from typing import Any, Final
 
 from wisp.event import Event
 from wisp.response import Response
 from wisp.runtime.failures import AnswerError
-from wisp.runtime.outcomes import Answer, Streamed
+from wisp.runtime.outcomes import Answer, Streamed, check_answer
 
 JSON: Final = b"content-type: application/json\r\n"
 TEXT: Final = b"content-type: text/plain; charset=utf-8\r\n"
@@ -112,9 +112,8 @@ def _encoded(text: str) -> bytes:
 def _from_response(response: Response) -> Answer:
     body = response.body
     status = response.status
-    if not isinstance(status, int):
-        raise AnswerError(f"the response's status is {type(status).__name__}, not a number")
     block, typed = headers_block(response.headers, response.content_type)
+    check_answer(status, block)
     if isinstance(body, Iterator):
         _, stream_block, streamed = _from_iterator(status, body)
         return status, block if typed else block + stream_block, streamed
@@ -160,7 +159,7 @@ def block_of(pairs: list[tuple[str, str]]) -> bytes:
 def _from_iterator(status: int, pieces: Iterator[object]) -> Answer:
     """Pull the first piece: its type says the content type."""
     first = next(pieces, None)
-    return status, _stream_type(first), Streamed(first_piece(first), _rest(pieces))
+    return status, _stream_type(first), Streamed(first_piece(first), map(to_piece, pieces), pieces)
 
 
 def _stream_type(first: object) -> bytes:
@@ -178,16 +177,6 @@ def response_of_stream(result: object, first: object) -> tuple[int, bytes]:
         return 200, _stream_type(first)
     block, typed = headers_block(result.headers, result.content_type)
     return result.status, block if typed else block + _stream_type(first)
-
-
-def _rest(pieces: Iterator[object]) -> Generator[bytes, None, None]:
-    try:
-        for piece in pieces:
-            yield to_piece(piece)
-    finally:
-        close = getattr(pieces, "close", None)
-        if close is not None:
-            close()
 
 
 def _is_bytes(piece: object) -> bool:

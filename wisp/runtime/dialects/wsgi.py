@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -164,7 +164,7 @@ class Exchange:
             raise
         if self._length() == len(first):
             return self._whole(first, result, pieces)
-        return status, block, Streamed(first, _rest(pieces, result))
+        return status, block, Streamed(first, pieces, result)
 
     def _whole(self, body: bytes, result: Iterable[bytes], pieces: Iterator[bytes] | None = None) -> Answer:
         try:
@@ -193,13 +193,6 @@ class Exchange:
             if name.lower() == "content-length" and value.isdigit():
                 return int(value)
         return -1
-
-
-def _rest(pieces: Iterator[bytes], result: Iterable[bytes]) -> Generator[bytes, None, None]:
-    try:
-        yield from pieces
-    finally:
-        _close(result)
 
 
 def _close(result: object) -> None:
