@@ -126,7 +126,7 @@ def path_urls(base: str, domain: str) -> Urls:
 
 
 async def _receive(request: Request, file: BinaryIO, limit: int) -> None:
-    """Write the body into a file. Raises: `Fault("payload_too_large")` before it is read, where it says its length."""
+    """Write the body into a file. Raises: `Fault("payload_too_large")`, before reading where it says its length."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared[:20]) > limit:
         raise _too_large(int(declared[:20]), limit)

@@ -37,12 +37,16 @@ class Writer:
         self._waiting: list[tuple[Change, asyncio.Future[Any]]] = []
         self._wake = asyncio.Event()
         self._announced = -1
+        self._stopping = False
+        self._stopped = asyncio.Event()
 
     async def apply(self, change: Callable[[Catalogue], tuple[Result, Sequence[Entry]]]) -> Result:
         """Apply a change; returns when it is on the disk and the gateway was told.
 
         Raises: what the change raised; `Fault` `storage_full`, `unavailable`.
         """
+        if self._stopping:
+            raise Fault("draining", "the node is stopping", retry_after_s=1)
         if len(self._waiting) >= WAITING_MAX:
             raise Fault("unavailable", f"{WAITING_MAX} changes wait to be stored", retry_after_s=1)
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -50,29 +54,45 @@ class Writer:
         self._wake.set()
         return await answer
 
+    async def prepare(self) -> None:
+        """Write the journal anew. Raises: `Fault` `storage_full`, `unavailable`."""
+        await self._in_thread(self._publisher.compact)
+
     async def run(self) -> None:
-        """Serve until cancelled. The gateway may be away: it is told when it is back."""
-        loop = asyncio.get_running_loop()
+        """Apply changes until `stop`. The gateway may be away: it is told when it is back."""
         try:
-            await loop.run_in_executor(self._thread, self._publisher.compact)
-            while True:
+            while not (self._stopping and not self._waiting):
                 if self._publisher.broken:
                     with contextlib.suppress(Fault):  # a full disk, say: tried again
-                        await loop.run_in_executor(self._thread, self._publisher.compact)
+                        await self._in_thread(self._publisher.compact)
                 await self._tell()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._patience_s())
+                if not self._waiting and not self._stopping:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), self._patience_s())
                 self._wake.clear()
-                while self._waiting:
-                    group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
-                    outcomes = await loop.run_in_executor(self._thread, self._commit, [change for change, _ in group])
-                    await self._tell()
-                    for (_, answer), outcome in zip(group, outcomes, strict=True):
-                        _settle(answer, outcome)
+                await self._apply_group()
         finally:
             self._thread.shutdown(wait=True)
-            for _, answer in self._waiting:
-                _settle(answer, Fault("draining", "the node is stopping"))
+            self._stopped.set()
+
+    async def stop(self) -> None:
+        """Finish what was taken and take no more."""
+        self._stopping = True
+        self._wake.set()
+        await self._stopped.wait()
+
+    async def _apply_group(self) -> None:
+        group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+        if not group:
+            return
+        changes = [change for change, _ in group]
+        outcomes = await self._in_thread(lambda: self._commit(changes))
+        await self._tell()
+        for (_, answer), outcome in zip(group, outcomes, strict=True):
+            _settle(answer, outcome)
+
+    async def _in_thread(self, call: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _commit(self, changes: list[Change]) -> list[Any]:
         """Return an outcome per change: its result, or what it raised. In the store's thread."""

@@ -1,0 +1,145 @@
+"""The control process put together: store, journal, packages, the gateway's socket, and the admin API over them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.types import ASGIApp
+
+from wispd.adapters.store.control import ControlStore
+from wispd.api.admin import admin_application
+from wispd.api.admin_functions import Urls, function_routes, path_urls
+from wispd.api.admin_gate import is_loopback
+from wispd.api.admin_invoking import invoking_routes
+from wispd.api.admin_node import Node, NodeView, node_routes
+from wispd.api.admin_records import record_routes
+from wispd.app.directory import read_node
+from wispd.app.reading import RecordReader
+from wispd.app.settings import Settings
+from wispd.base.clock import Clock
+from wispd.base.errors import Fault
+from wispd.base.ids import id_source
+from wispd.control.dataplane import DataPlane
+from wispd.control.deployments import Deployments
+from wispd.control.packaging import Bounds, Packages, clear_incoming
+from wispd.control.publisher import Publisher
+from wispd.control.writer import Writer
+from wispd.model.published import Token
+
+LAYER_FACTOR = 8  # a layer may be so many times as large as a deployment
+TOKENS_FILE = "tokens.json"
+
+
+class ControlNode:
+    """Everything of one control process. Opening it takes the first token in and may migrate the store."""
+
+    def __init__(self, settings: Settings, node_id: str, clock: Clock) -> None:
+        """Raises: `Fault` when the store can't be opened."""
+        self._settings = settings
+        self._clock = clock
+        self._data_dir = Path(settings.data_dir)
+        found = read_node(self._data_dir)
+        source = {"node_id": bytes.fromhex(node_id), "epoch": found.epoch if found else 0}
+        clear_incoming(self._data_dir)
+        self._store = ControlStore(self._data_dir, clock, **source)  # type: ignore[arg-type]
+        self._reading = ControlStore(self._data_dir, clock, **source)  # type: ignore[arg-type]
+        take_first_token(self._data_dir, self._store)
+        self._gateway = DataPlane(self._data_dir)
+        self._publisher = Publisher(self._data_dir, self._store.entries)
+        self.writer = Writer(self._store, self._publisher, self._gateway.announce)
+        self._records = RecordReader(self._data_dir)
+        self._node = Node(
+            node_id=node_id, version=_own_version(), data_dir=settings.data_dir, started_ns=clock.monotonic_ns()
+        )
+        self.stopping = asyncio.Event()
+
+    def application(self) -> ASGIApp:
+        """Return the admin API."""
+        limits = self._settings.limits
+        code = Packages(self._data_dir, "code", Bounds(files=limits.package_files, file_bytes=limits.package_bytes))
+        size = LAYER_FACTOR * limits.package_bytes
+        layers = Packages(
+            self._data_dir, "layers", Bounds(files=LAYER_FACTOR * limits.package_files, file_bytes=size, caches=True)
+        )
+        deployments = Deployments(
+            self._reading, self.writer, self._gateway, code=code, layers=layers, ids=id_source(self._clock)
+        )
+        view = NodeView(
+            self._node,
+            self._gateway,
+            reading=self._reading,
+            publisher=self._publisher,
+            recorder=self._records.recorder,
+            clock=self._clock,
+        )
+        urls = known_urls(self._data_dir, self._settings)
+        routers = [
+            function_routes(deployments, code=code, layers=layers, zip_bytes_max=limits.package_zip_bytes, urls=urls),
+            invoking_routes(self._gateway),
+            record_routes(self._records, self._clock, self.stopping),
+            node_routes(view),
+        ]
+        tokens = self._reading.tokens()
+        return admin_application(
+            routers, tokens=tokens, clock=self._clock, loopback=is_loopback(self._settings.admin_host)
+        )
+
+    async def serve(self, server: Callable[[], Awaitable[None]]) -> None:
+        """Write the journal anew, then serve until `server` returns; changes that were taken are finished.
+
+        Raises: `Fault` when the journal can't be written.
+        """
+        try:
+            await self.writer.prepare()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.writer.run())
+                try:
+                    await server()
+                finally:
+                    await self.writer.stop()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        await self._gateway.close()
+        await self._records.close()
+        self._publisher.close()
+        self._store.close()
+        self._reading.close()
+
+
+def take_first_token(data_dir: Path, store: ControlStore) -> None:
+    """Take in the token whose digest the supervisor left; idempotent. Raises: `Fault("invalid_argument")`."""
+    path = data_dir / TOKENS_FILE
+    try:
+        token = msgspec.json.decode(path.read_bytes(), type=Token)
+    except FileNotFoundError:
+        return
+    except msgspec.DecodeError as error:
+        raise Fault("invalid_argument", f"{path} can't be read: {error}") from error
+    if token.digest not in {known.digest for known in store.tokens()}:
+        store.add_token(token)
+        store.commit()
+
+
+def known_urls(data_dir: Path, settings: Settings) -> Urls:
+    """Return the rule for URLs. A port that was left to the system is in the node's status document."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        found = msgspec.json.decode((data_dir / "run" / "status.json").read_bytes(), type=dict[str, Any])
+    host = settings.host if is_loopback(settings.host) else settings.domain
+    base = str(found.get("public_url") or f"http://{host}:{settings.port}")
+    return path_urls(base.rstrip("/"), settings.domain)
+
+
+def _own_version() -> str:
+    try:
+        return version("wisp")
+    except PackageNotFoundError:
+        return "0"

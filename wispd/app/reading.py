@@ -1,0 +1,62 @@
+"""Records as the admin API asks for them: the recorder indexes up to now, then the store is read in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar, cast
+
+from wispd.adapters.store.records_doorbell import SOCKET_NAME, ring
+from wispd.adapters.store.records_query import By, LogFilter, RecordFilter, RecordQueries
+from wispd.api.admin_records import Wanted
+from wispd.model.record import InvocationRecord, LogPage, Page, RecorderStatus, Usage
+
+Answer = TypeVar("Answer")
+
+
+class RecordReader:
+    """Implements `wispd.api.admin_records.Records`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._doorbell = data_dir / "run" / SOCKET_NAME
+        self._queries = RecordQueries(data_dir / "records" / "records.db")
+        self._thread = ThreadPoolExecutor(1, "records")
+
+    async def show(self, invocation_id: str) -> InvocationRecord:
+        return await self._ask(lambda: self._queries.show(invocation_id))
+
+    async def page(self, wanted: Wanted, *, limit: int, cursor: str) -> Page:
+        chosen = RecordFilter(
+            namespace=wanted.namespace, function=wanted.function, status=wanted.status, since_us=wanted.since_us
+        )
+        return await self._ask(lambda: self._queries.page(chosen, limit=limit, cursor=cursor))
+
+    async def logs(self, wanted: Wanted, *, limit: int, cursor: int | None) -> LogPage:
+        chosen = LogFilter(
+            namespace=wanted.namespace,
+            function=wanted.function,
+            invocation_id=wanted.invocation_id,
+            since_us=wanted.since_us,
+        )
+        return await self._ask(lambda: self._queries.logs(chosen, limit=limit, cursor=cursor))
+
+    async def usage(self, namespace: str, *, since_us: int, until_us: int, by: list[str]) -> tuple[Usage, ...]:
+        groups = cast(list[By], by)  # unknown words are refused by the query
+        return await self._ask(
+            lambda: self._queries.usage(namespace, since_us=since_us, until_us=until_us, by=groups)
+        )
+
+    async def recorder(self) -> RecorderStatus | None:
+        """Return what the recorder says about itself; None when it does not answer."""
+        return await ring(self._doorbell, "status")
+
+    async def close(self) -> None:
+        """Wait for the question that is being answered, and let go of the store."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._queries.close)
+        self._thread.shutdown()
+
+    async def _ask(self, question: Callable[[], Answer]) -> Answer:
+        await ring(self._doorbell)  # a recorder that is away costs freshness, not the answer
+        return await asyncio.get_running_loop().run_in_executor(self._thread, question)

@@ -1,0 +1,86 @@
+"""The control process: the admin listener. Known functions are served without it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import uvicorn
+import uvloop
+
+from wispd.app.boot import BootLink
+from wispd.app.control import ControlNode
+from wispd.base.clock import SystemClock
+from wispd.base.errors import Fault
+
+CONNECTIONS_MAX: Final = 1000
+IDLE_S: Final = 75
+STOP_S: Final = 3  # for requests in flight; the supervisor waits a little longer
+
+
+class AdminServer(uvicorn.Server):
+    """uvicorn on our terms: signals are ours, and the supervisor hears when it serves."""
+
+    def __init__(self, config: uvicorn.Config, boot: BootLink) -> None:
+        super().__init__(config)
+        self._boot = boot
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._boot.ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: Ctrl-C reaches the supervisor, which tells us."""
+        yield
+
+
+def run(boot: BootLink) -> int:
+    """Serve until told to drain, or until the supervisor is gone."""
+    try:
+        return uvloop.run(_serve(boot))
+    except Fault as fault:
+        boot.failed(fault.message)
+        return 1
+
+
+async def _serve(boot: BootLink) -> int:
+    loop = asyncio.get_running_loop()
+    node = ControlNode(boot.settings, boot.node_id, SystemClock())
+    config = uvicorn.Config(
+        node.application(),
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    server = AdminServer(config, boot)
+
+    def end() -> None:
+        node.stopping.set()
+        server.should_exit = True
+
+    def told() -> None:
+        received = boot.receive()
+        if received is None:
+            os._exit(0)  # the supervisor is gone: nobody is left to answer
+        if received[0].type == "drain":
+            end()
+
+    loop.add_reader(boot.fileno(), told)
+    loop.add_signal_handler(signal.SIGTERM, end)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    admin = socket.socket(fileno=boot.descriptors["admin"])
+    await node.serve(lambda: server.serve([admin]))
+    boot.drained()
+    return 0
