@@ -19,7 +19,6 @@ from wispd.base.errors import Fault
 
 FORMAT: Final = 1
 TOKEN_PREFIX: Final = "wisp_"  # noqa: S105  (so that a leaked token is recognised as one)
-TOKEN_PREFIX: Final = "wisp_"  # noqa: S105  (so that a leaked token is recognised as one)
 FOLDERS: Final = ("code", "layers", "published", "records", "run", "logs", "tmp")
 LOG_MAX_BYTES: Final = 8 * 1024 * 1024
 _LONGEST_SOCKET: Final = "/run/recorder.sock"
