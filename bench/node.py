@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import shutil
 import signal
@@ -9,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +23,8 @@ from peers import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_S = 60.0
+API = "/v1/namespaces/default"
+CONNECTIONS = 8  # to the control API, when many functions are deployed
 
 
 class Node:
@@ -31,6 +37,7 @@ class Node:
         self.admin_port = admin_port
         self.cores = os.sched_getaffinity(0)
         self._token = ""
+        self._digests: dict[Path, str] = {}
         self._deployed: set[str] = set()
 
     @property
@@ -40,16 +47,17 @@ class Node:
     @staticmethod
     @contextmanager
     def started(settings: dict[str, int]) -> Iterator[Node]:
-        """Start a node, yield it when it is ready, and stop it with everything it has."""
+        """Start a node with these settings, yield it when it is ready, and stop it with everything it has."""
         folder = Path(tempfile.mkdtemp(prefix="wisp-bench-"))
         folder.chmod(0o755)
+        (folder / "data").mkdir(mode=0o700)
+        (folder / "data/wisp-node.toml").write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
         port, admin = free_port(), free_port()
-        environment = dict(os.environ) | {f"WISP_{key.upper()}": str(value) for key, value in settings.items()}
         command = [sys.executable, "-m", "wispd.cli.main", "up"]
         command += ["--data", str(folder / "data"), "--port", str(port), "--admin-port", str(admin)]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         node = Node(folder, process, port, admin)
         try:
@@ -79,28 +87,64 @@ class Node:
             self.process.wait()
 
     def path(self, name: str) -> str:
-        return f"/fn/{name}"
+        return f"/fn/{name}/"
 
     def once(self, name: str, folder: Path, *, layer: Path | None = None) -> str:
         """Deploy a function unless this node has it already; return its name."""
         if name not in self._deployed:
-            self.deploy_ms(name, folder, layer=layer)
             self._deployed.add(name)
+            self.distinct([name], folder, layer=layer)
         return name
 
     def distinct(self, names: list[str], folder: Path, *, layer: Path | None = None) -> list[str]:
         """Deploy the same code under many names: distinct functions, none of which has an instance."""
-        for name in names:
-            self.deploy_ms(name, folder, layer=layer)
+        document = self._document(folder, layer)
+
+        def share(some: list[str]) -> None:
+            with client.Link(self.admin_port) as link:
+                for name in some:
+                    self._ask(link, "PUT", f"/functions/{name}", json.dumps(document).encode())
+
+        with ThreadPoolExecutor(CONNECTIONS) as threads:
+            list(threads.map(share, [names[start::CONNECTIONS] for start in range(CONNECTIONS)]))
         return names
 
-    def deploy_ms(self, name: str, folder: Path, *, layer: Path | None = None) -> float:
-        """Deploy a folder; return the milliseconds from the first byte sent to the answer that it is live."""
-        raise NotImplementedError
+    def deploy_ms(self, name: str, folder: Path) -> float:
+        """Deploy a folder, trial included; return the milliseconds from the upload's first byte to "it is live"."""
+        package = zipped(folder, name)
+        with client.Link(self.admin_port) as link:
+            start = time.perf_counter()
+            code = self._ask(link, "POST", "/packages", package)["code"]
+            self._ask(link, "PUT", f"/functions/{name}", json.dumps({"code": code}).encode())
+            return (time.perf_counter() - start) * 1e3
 
     def forget(self, names: list[str]) -> None:
         """Delete functions, so that their instances end and the next row starts from the same place."""
-        raise NotImplementedError
+        with client.Link(self.admin_port) as link:
+            for name in names:
+                self._ask(link, "DELETE", f"/functions/{name}")
+        time.sleep(2)
+
+    def _document(self, folder: Path, layer: Path | None) -> dict[str, object]:
+        """Upload what is not there yet; return what a deployment says. Without a trial: that has a row of its own."""
+        with client.Link(self.admin_port) as link:
+            if folder not in self._digests:
+                self._digests[folder] = self._ask(link, "POST", "/packages", zipped(folder))["code"]
+            if layer is not None and layer not in self._digests:
+                self._digests[layer] = self._ask(link, "POST", "/layers", zipped(layer))["layer"]
+        asgi = {"dialect": "asgi", "handler": "main:app"}
+        native = {"dialect": "native", "handler": "main:handle", "trial": False}
+        document = {"code": self._digests[folder], **(asgi if "fastapi" in folder.name else native)}
+        return document | ({"layer": self._digests[layer]} if layer else {})
+
+    def _ask(self, link: client.Link, method: str, path: str, body: bytes = b"") -> dict[str, str]:
+        """Ask the control API; raises `RuntimeError` unless the answer is a 2xx."""
+        kind = "application/json" if body.startswith(b"{") else "application/zip"
+        headers = f"Authorization: Bearer {self._token}\r\nContent-Type: {kind}\r\n"
+        answer = link.ask(method, API + path, body=body, headers=headers)
+        if not 200 <= answer.status < 300:
+            raise RuntimeError(f"{method} {path}: {answer.status} {answer.body[:500]!r}")
+        return json.loads(answer.body) if answer.body else {}  # type: ignore[no-any-return]
 
     def role_pids(self, *roles: str) -> list[int]:
         """Return the processes of these roles, by their command lines."""
@@ -111,3 +155,15 @@ class Node:
                 if b"wispd.app.role" in words and any(role.encode() in words for role in roles):
                     found.append(pid)
         return found
+
+
+def zipped(folder: Path, comment: str = "") -> bytes:
+    """Pack a folder; a comment makes a package of its own of it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and ("__pycache__" not in path.parts or folder.parent.name == "layers"):
+                archive.write(path, path.relative_to(folder))
+        if comment:
+            archive.writestr("comment.txt", comment)
+    return buffer.getvalue()

@@ -22,7 +22,7 @@ from node import Node
 from results import Results
 
 # Groups that need a node of their own: its settings differ, or what it grows by is what is measured.
-OWN_NODE = {"cold.miss": {"pool": 0}, "registered": {}, "idle": {}}
+OWN_NODE = {"cold.miss": {"pool_members": 0}, "registered": {}, "idle": {}}
 
 
 def main() -> int:
