@@ -8,7 +8,7 @@ from typing import Final
 
 from wispd.autoscaler.budget import evictions
 from wispd.autoscaler.keepalive import expired
-from wispd.autoscaler.prewarm import COMMON, KINDS_MAX, Kind, kind_of, members, unused
+from wispd.autoscaler.prewarm import USUAL, KINDS_MAX, Kind, kind_of, members, unused
 from wispd.autoscaler.scaling import Backoff, failed, starts
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
@@ -105,7 +105,7 @@ class Autoscaler:
 
     def prewarm(self) -> None:
         """Ask for the members that every node keeps, and for those in use (after a restart of the launcher)."""
-        for kind in {COMMON: 0, **self._kinds}:
+        for kind in {USUAL: 0, **self._kinds}:
             self._keep(kind, members(kind, self._pool_members))
 
     @staticmethod

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from wispd.autoscaler.budget import evictions
 from wispd.autoscaler.keepalive import expired
-from wispd.autoscaler.prewarm import COMMON, KEPT_S, Kind, kind_of, members, unused
+from wispd.autoscaler.prewarm import USUAL, KEPT_S, Kind, kind_of, members, unused
 from wispd.autoscaler.scaling import BACKOFF_MAX_S, BURST_MAX, Backoff, failed, starts
 from wispd.model.function import Version
 from wispd.ports.demand import Demand, IdleInstance
@@ -91,6 +91,6 @@ def test_kinds_are_kept_while_used_and_layers_are_apart_by_namespace() -> None:
     version = Version(id="v", namespace="a", function="f", number=1, code="0" * 64, handler="h", layer="1" * 64)
     kind = kind_of(version)
     assert kind == Kind("python3", "1" * 64, "a", "egress")
-    assert (members(COMMON, 8), members(kind, 8), members(kind, 0)) == (8, 2, 0)
+    assert (members(USUAL, 8), members(kind, 8), members(kind, 0)) == (8, 2, 0)
     late = int(KEPT_S * 1e9) + 1
-    assert unused({COMMON: 0, kind: 0}, late) == [kind]
+    assert unused({USUAL: 0, kind: 0}, late) == [kind]

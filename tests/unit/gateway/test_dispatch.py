@@ -8,7 +8,6 @@ import pytest
 from gateway_harness import Core, Player, version
 
 from wisp.runtime import frames
-from wispd.base.errors import Fault
 from wispd.model.invocation import Status
 from wispd.ports.engine import ExitCause
 
@@ -323,84 +322,3 @@ def test_streamed_request_is_fed_and_asks_for_more(core: Core) -> None:
     assert player.read_invoke()
     parts = [player.read(), player.read()]
     assert [(part.body, part.flags & frames.MORE) for part in parts if part] == [(b"one", 1), (b"two", 0)]
-
-
-def test_cancelled_while_waiting_is_never_sent(core: Core) -> None:
-    invocation, ear = core.call(version())
-    core.dispatcher.cancel(invocation)
-    player = core.engine.grant()
-    assert player.read_invoke() is None
-    assert invocation.status is Status.CANCELLED
-    assert core.admission.inflight == 0
-    assert not ear.faults
-
-
-def test_cancelled_while_queued_ahead_is_taken_back(core: Core) -> None:
-    player = core.warm(version(), run_s=0.0001)
-    core.call(version())
-    head = player.read_invoke()
-    assert head
-    dropped, _ = core.call(version())
-    kept, ear = core.call(version())
-    core.dispatcher.cancel(dropped)
-    frame = player.read_invoke()
-    assert frame
-    assert frame.call == kept.number
-    player.answer(head.call)
-    player.answer(kept.number)
-    core.loop.poll()
-    assert ear.heads
-
-
-def test_cancelled_while_running_runs_on_unheard(core: Core) -> None:
-    player = core.warm(version())
-    invocation, ear = core.call(version())
-    assert player.read_invoke()
-    core.dispatcher.cancel(invocation)
-    frame = player.read()
-    assert frame
-    assert frame.type == frames.CANCEL
-    player.answer(invocation.number)
-    core.loop.poll()
-    assert not ear.heads
-    assert invocation.status is Status.CANCELLED
-    assert not core.engine.stopped
-
-
-def test_trial_says_the_dialect_and_ends_its_instance(core: Core) -> None:
-    results: list[tuple[str, Fault | None]] = []
-    core.dispatcher.trial(version(), lambda dialect, fault: results.append((dialect, fault)))
-    player = core.engine.grant()
-    player.ready(dialect=3)
-    core.loop.poll()
-    assert results == [("asgi", None)]
-    assert core.engine.stopped == [player.number]
-
-
-def test_trial_of_code_that_does_not_import(core: Core) -> None:
-    results: list[tuple[str, Fault | None]] = []
-    core.dispatcher.trial(version(), lambda dialect, fault: results.append((dialect, fault)))
-    player = core.engine.grant()
-    player.send(frames.pack(frames.FAILED, meta=frames.FAILURE_HANDLER, head=b"no handler; found: main"))
-    core.loop.poll()
-    core.engine.bury(player.number, ExitCause.EXITED, 1)
-    assert len(results) == 1
-    assert results[0][1] is not None
-    assert results[0][1].message == "no handler; found: main"
-
-
-def test_launcher_lost_and_restored_serves_those_who_waited(core: Core) -> None:
-    player = core.warm(version())
-    _, begun = core.call(version())
-    assert player.read_invoke()
-    core.scaler.lost()
-    core.engine.players.pop(player.number).die()
-    assert begun.code == "instance_lost"
-    _, waits = core.call(version())
-    assert not core.engine.asked
-    core.scaler.restored()
-    fresh = core.engine.grant()
-    fresh.ready()
-    core.loop.poll()
-    answer_next(core, fresh)
-    assert waits.heads
