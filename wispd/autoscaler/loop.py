@@ -8,7 +8,7 @@ from typing import Final
 
 from wispd.autoscaler.budget import evictions
 from wispd.autoscaler.keepalive import expired
-from wispd.autoscaler.prewarm import USUAL, KINDS_MAX, Kind, kind_of, members, unused
+from wispd.autoscaler.prewarm import KINDS_MAX, USUAL, Kind, kind_of, members, unused
 from wispd.autoscaler.scaling import Backoff, failed, starts
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from wispd.autoscaler.budget import evictions
 from wispd.autoscaler.keepalive import expired
-from wispd.autoscaler.prewarm import USUAL, KEPT_S, Kind, kind_of, members, unused
+from wispd.autoscaler.prewarm import KEPT_S, USUAL, Kind, kind_of, members, unused
 from wispd.autoscaler.scaling import BACKOFF_MAX_S, BURST_MAX, Backoff, failed, starts
 from wispd.model.function import Version
 from wispd.ports.demand import Demand, IdleInstance
