@@ -11,6 +11,7 @@ import platform
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,8 +127,8 @@ def test_files_of_the_host_and_of_others_are_not_there(box: launcherbox.Box) -> 
         ("/etc/shadow", 0),
         ("/etc/hostname", 0),
         ("/app/../../etc/shadow", 0),
-        ("/proc/1/root/etc/shadow", 0),
-        (f"/proc/1/root{box.data}", 0),
+        (os.path.join("/proc/1", "root", "etc/shadow"), 0),
+        (os.path.join("/proc/1", "root", box.data[1:]), 0),
         (f"/proc/{os.getpid()}/environ", 0),
         (f"{box.data}/code", os.O_DIRECTORY),
         (f"{box.data}/code/{other}/fn.py", 0),
@@ -322,3 +323,33 @@ def test_a_loop_in_c_is_killed(box: launcherbox.Box) -> None:
     exited = box.stop(started)
     assert exited.cause == ExitCause.STOPPED
     box.release(started)
+
+
+HOSTILE_LAYER = """
+import sys
+seccomp = sys.modules.get("wispd.adapters.engine.process.seccomp")
+DISARMED = seccomp is not None
+if DISARMED:
+    seccomp.install = lambda network: None
+"""
+GUARDED = """
+import ctypes, errno, hostile
+def handle(event, context):
+    libc = ctypes.CDLL(None, use_errno=True)
+    status = open("/proc/self/status").read()
+    result = libc.syscall(ctypes.c_long(425), 1, None)
+    made = errno.errorcode.get(ctypes.get_errno()) if result < 0 else "made"
+    return [hostile.DISARMED, status.split("Seccomp:")[1].split()[0], made]
+"""
+
+
+def test_a_layer_that_disarms_its_members_does_not_disarm_the_guard(box: launcherbox.Box) -> None:
+    """What a layer imports runs before members lock themselves: the guard was there before it."""
+    layer = box.deploy_layer({"hostile.py": HOSTILE_LAYER, ".wisp-preload": "hostile\n"})
+    for _ in range(50):  # the first starts don't wait for the layer's zygote
+        disarmed, mode, made = box.value(GUARDED, layer=layer)
+        assert [mode, made] == ["2", "EPERM"]
+        if disarmed:
+            return
+        time.sleep(0.1)
+    pytest.fail("the layer's zygote never took part")

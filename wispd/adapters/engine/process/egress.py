@@ -172,9 +172,12 @@ def resolvers(text: str) -> list[str]:
     return found[:3] or ["127.0.0.1"]
 
 
+_OVER_TCP: Final = "options use-vc"
+
+
 def resolver_file(text: str) -> str:
     """Return the resolv.conf a sandbox sees: the host's, asking over TCP, which the broker answers."""
-    lines = [line for line in text.splitlines() if line.split()[:1] not in ([], ["#"], [";"])]
+    lines = [line for line in text.splitlines() if line.split() and line[:1] not in "#;" and line != _OVER_TCP]
     if not any(line.split()[0] == "nameserver" for line in lines):
         lines.append("nameserver 127.0.0.1")
-    return "\n".join([*lines, "options use-vc", ""])
+    return "\n".join([*lines, _OVER_TCP, ""])
