@@ -218,7 +218,7 @@ class GatewayNode:
                 "reserved_bytes": self.scaler.reserved_bytes(),
             },
             "http": msgspec.to_builtins(self.public.statistics()),
-            "functions": [_pool_status(pool) for pool in self.dispatcher],
+            "functions": [_pool_status(pool) for pool in self.dispatcher if not pool.version.id.startswith("trial ")],
         }
 
     def trial(self, version: Version, done: TrialDone) -> None:
