@@ -1,0 +1,135 @@
+"""`wisp up` and `wisp down`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from wispd.app import settings
+from wispd.base.clock import SystemClock
+from wispd.base.errors import CODES, Fault
+from wispd.cli.output import note, print_json, say
+
+DETACHED_START_S: Final = 90.0
+DOWN_GRACE_S: Final = 30.0  # over the time that running calls have
+_LOOK_S: Final = 0.05
+
+
+@click.command()
+@click.option("--data", "data_dir", default="", help="Where everything lives (else WISP_DATA, or the usual place).")
+@click.option("--host", help="Address of the public listener.")
+@click.option("--port", type=int, help="Port of the public listener; 0: any free one.")
+@click.option("--admin-host", help="Address of the admin listener.")
+@click.option("--admin-port", type=int, help="Port of the admin listener; 0: any free one.")
+@click.option("--level", type=click.Choice(["full", "namespaces", "process"]), help="Insist on an isolation level.")
+@click.option("--drain", "drain_s", type=float, help="Seconds that running calls have when the node stops.")
+@click.option("--detach", is_flag=True, help="Return when the node is ready; it goes on in the background.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def up(data_dir: str, detach: bool, as_json: bool, **flags: Any) -> None:
+    """Start a node. Without --detach it runs until Ctrl-C; running calls finish first."""
+    chosen = settings.load(data_dir or settings.default_data_dir(), flags)
+    if detach:
+        _say_serving(_detached(chosen), chosen, as_json=as_json)
+        return
+    from wispd.app import node
+
+    node.run(chosen, lambda serving: _say_serving(msgspec.to_builtins(serving), chosen, as_json=as_json))
+
+
+def _say_serving(serving: dict[str, Any], chosen: settings.Settings, *, as_json: bool) -> None:
+    if serving.get("warning"):
+        note(f"warning: {serving['warning']}")
+    if as_json:
+        print_json(serving | {"data_dir": chosen.data_dir})
+        return
+    say(f"Wisp is ready.\n  functions  {serving['public_url']}/fn/<name>\n  admin      {serving['admin_url']}")
+    say(f"  data       {chosen.data_dir}")
+    if serving.get("token"):
+        say(
+            f"  admin token, shown once: {serving['token']}\n  (the command line keeps a copy in the data directory)"
+        )
+
+
+def _detached(chosen: settings.Settings) -> dict[str, Any]:
+    """Start the node in a session of its own and wait for its word. Raises: `Fault` when it can't start."""
+    reader, writer = os.pipe()
+    arguments = ["-I", "-m", "wispd.app.node", str(writer), msgspec.json.encode(chosen).decode()]
+    with open(reader, "rb", buffering=0) as outcome, open(writer, "wb", buffering=0) as ours:
+        process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=(writer,),
+            cwd="/",
+        )
+        ours.close()
+        content = _read_all(outcome.fileno(), DETACHED_START_S)
+    if content is None:
+        process.terminate()
+        raise Fault("unavailable", f"the node was not ready within {DETACHED_START_S:.0f} s")
+    told = msgspec.json.decode(content) if content else {"code": "internal", "message": "the node ended at once"}
+    if "code" in told:
+        process.wait()
+        raise Fault(told["code"] if told["code"] in CODES else "internal", told["message"])
+    process.returncode = 0  # it outlives us: nobody waits for it
+    return dict(told)
+
+
+def _read_all(fd: int, timeout_s: float) -> bytes | None:
+    """Return what comes until the end of file; None when that takes too long."""
+    deadline_ns = SystemClock.monotonic_ns() + int(timeout_s * 1e9)
+    content = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        while SystemClock.monotonic_ns() < deadline_ns:
+            if selector.select(_LOOK_S):
+                piece = os.read(fd, 65_536)
+                if not piece:
+                    return content
+                content += piece
+    return None
+
+
+@click.command()
+@click.option("--data", "data_dir", default="", help="The node's data directory (else WISP_DATA, or the usual one).")
+@click.option("--now", is_flag=True, help="Don't wait for running calls.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def down(data_dir: str, now: bool, as_json: bool) -> None:
+    """Stop the node. Returns when everything is gone."""
+    from wispd.app.directory import holder_of
+
+    path = Path(data_dir or settings.default_data_dir())
+    pid = holder_of(path)
+    if pid <= 0:
+        if as_json:
+            print_json({"stopped": False, "data_dir": str(path)})
+        else:
+            say(f"no node runs on {path}")
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        if now:
+            time.sleep(_LOOK_S)
+            os.kill(pid, signal.SIGTERM)
+    limit_s = settings.load(str(path), {}).drain_s + DOWN_GRACE_S
+    deadline_ns = SystemClock.monotonic_ns() + int(limit_s * 1e9)
+    while holder_of(path):
+        if SystemClock.monotonic_ns() > deadline_ns:
+            raise Fault("unavailable", f"the node (pid {pid}) is still there after {limit_s:.0f} s")
+        time.sleep(_LOOK_S)
+    if as_json:
+        print_json({"stopped": True, "pid": pid, "data_dir": str(path)})
+    else:
+        say("Wisp is down.")
