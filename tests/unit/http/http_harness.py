@@ -166,7 +166,7 @@ class Bench:
     """A server, its clock, and its clients."""
 
     def __init__(self, application: Any = None, *, limits: Limits | None = None, strict: bool = True) -> None:
-        self.clock = VirtualClock()
+        self.clock = getattr(self, "clock", None) or VirtualClock()
         self.loop = HandLoop()
         self.application = application if application is not None else Recorder()
         self.limits = limits or Limits()
