@@ -70,9 +70,8 @@ class Deployments:
         current = self._reading.find(namespace, name)
         if current is not None and _is_live(current, declared):
             return Deployed(function=current, fresh=False, trial=None)
-        version = msgspec.structs.replace(declared.version, id=to_text("ver", self._ids()))
-        trial = await self._try(version) if declared.trial else None
-        resolved = msgspec.structs.replace(declared.resolved(trial.dialect if trial else ""), id=version.id)
+        trial = await self._try(self._named(declared.version)) if declared.trial else None
+        resolved = self._named(declared.resolved(trial.dialect if trial else ""))
         wanted = Wanted(
             version=resolved,
             fingerprint=declared.fingerprint(),
@@ -102,6 +101,10 @@ class Deployments:
             raise Fault("not_found", f"code {version.code} is not here: upload the package first", key="code")
         if version.layer and not self._layers.has(version.layer):
             raise Fault("not_found", f"layer {version.layer} is not here: upload it first", key="layer")
+
+    def _named(self, version: Version) -> Version:
+        """Return it with an id of its own: what was tried is not yet what goes live, and a version never changes."""
+        return msgspec.structs.replace(version, id=to_text("ver", self._ids()))
 
     async def _try(self, version: Version) -> Trial:
         async with self._trials:
