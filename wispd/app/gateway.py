@@ -56,15 +56,15 @@ class GatewayNode:
         self._loop = loop
         self._clock = clock
         self._settings = settings
-        data = Path(settings.data_dir)
+        folder = Path(settings.data_dir)
         self._ids = id_source(clock)
         self._numbers = itertools.count(1).__next__
         self.metrics = GatewayMetrics()
-        self._writer = SegmentWriter(data / "records", clock, node_id=bytes.fromhex(node_id))
+        self._writer = SegmentWriter(folder / "records", clock, node_id=bytes.fromhex(node_id))
         self.observer = GatewayObserver(self._writer, self.metrics, clock)
         self.admission = Admission(FixedQuota(settings.limits.concurrency))
         self.table = RouteTable(settings.domain)
-        self._journal = JournalReader(data / "published", self.table, domain=settings.domain)
+        self._journal = JournalReader(folder / "published", self.table, domain=settings.domain)
         self._generation = -1
         self._reserved: set[tuple[str, str]] = set()
         late = LateScaler()
