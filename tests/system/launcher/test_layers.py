@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from launcherbox import Box
@@ -33,9 +35,9 @@ def handle(event, context):
 """
 
 
-def zygote_answers(box: Box, layer: str, *, tries: int = 200) -> dict[str, object]:
+def zygote_answers(box: Box, layer: str, *, tries: int = 200) -> dict[str, Any]:
     """Start until the layer's zygote makes the instances."""
-    answer: dict[str, object] = {}
+    answer: dict[str, Any] = {}
     for _ in range(tries):
         answer = box.value(ASKS, layer=layer)
         if answer["forked"]:
@@ -59,11 +61,7 @@ def test_members_of_a_layer_have_it_imported_and_are_locked_like_others(box: Box
     assert one["wrote"] is False
     assert one["uid"] not in (0, os.getuid())
     assert one["capabilities"] == one["bounding"] == "0" * 16
-    assert file_of(one) == "/layer/counted/__init__.py"
-
-
-def file_of(answer: dict[str, object]) -> object:
-    return answer["file"]
+    assert one["file"] == "/layer/counted/__init__.py"
 
 
 def test_instances_of_one_layer_are_strangers(box: Box, user: bool) -> None:
@@ -73,8 +71,6 @@ def test_instances_of_one_layer_are_strangers(box: Box, user: bool) -> None:
     first, second = box.start(code, layer=layer), box.start(code, layer=layer)
     answers = [box.call(started) for started in (first, second)]
     assert all(answer is not None for answer in answers)
-    import json
-
     one, two = (json.loads(answer.body) for answer in answers if answer is not None)
     for name in ("net", "mnt", "pid", "ipc", "uts"):
         assert one["namespaces"][name] != two["namespaces"][name]
@@ -88,13 +84,13 @@ def test_instances_of_one_layer_are_strangers(box: Box, user: bool) -> None:
 def test_another_namespace_gets_a_zygote_of_its_own(box: Box) -> None:
     layer = box.deploy_layer(PACKAGE)
     mine = zygote_answers(box, layer)
-    answer: dict[str, object] = {"forked": False}
+    answer: dict[str, Any] = {"forked": False}
     for _ in range(200):
         answer = box.value(ASKS, layer=layer, namespace="other")
         if answer["forked"]:
             break
     assert answer["forked"] is True
-    assert answer["namespaces"]["user"] != mine["namespaces"]["user"]  # type: ignore[index]
+    assert answer["namespaces"]["user"] != mine["namespaces"]["user"]
 
 
 def test_a_layer_that_starts_threads_is_never_forked(box: Box) -> None:
@@ -120,12 +116,12 @@ def test_a_layer_that_kills_its_zygote_harms_only_itself(box: Box) -> None:
 def test_a_layer_zygote_sees_and_reaches_nothing(box: Box) -> None:
     """What foreign code finds while a layer is imported: no other process, no network, no host, only its own root."""
     probe = """
-import json, os, socket
+import os, socket
 def attempt(act):
     try:
         return repr(act())
     except OSError as error:
-        return type(error).__name__
+        return f"{type(error).__name__} {error.errno}"
 PID = os.getpid()
 SEEN = {
     "pids": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
@@ -133,8 +129,6 @@ SEEN = {
     "network": attempt(lambda: socket.create_connection(("127.0.0.1", 22), 1)),
     "shadow": attempt(lambda: open("/etc/shadow").read()),
     "write": attempt(lambda: open("/x", "w")),
-    "remount": attempt(lambda: os.rmdir("/app")),
-    "kill": attempt(lambda: os.kill(1, 0)) if False else "",
     "map": open("/proc/self/uid_map").read().split()[1],
     "root": sorted(os.listdir("/")),
     "fds": sorted(os.listdir("/proc/self/fd")),
@@ -151,9 +145,9 @@ SEEN = {
     assert answer["forked"]
     assert len(seen["pids"]) == 2
     assert seen["environ"] == ""
-    assert seen["network"] in ("ConnectionRefusedError", "OSError", "TimeoutError")
-    assert seen["shadow"] == "FileNotFoundError"
-    assert seen["write"] in ("OSError", "PermissionError")
+    assert seen["network"].split()[0] in ("OSError", "PermissionError")
+    assert seen["shadow"].startswith("FileNotFoundError")
+    assert seen["write"].split()[0] in ("OSError", "PermissionError")
     assert not {"home", "mnt", "sys", "var", "work"} & set(seen["root"])
     assert set(seen["fds"]) <= {"0", "1", "2", "3", "4", "5"}
 

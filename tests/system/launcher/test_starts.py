@@ -45,7 +45,7 @@ def test_an_instance_is_alone_and_powerless(box: Box, user: bool) -> None:
     assert seen["uid"] == seen["gid"]
     assert set(seen["groups"]) <= {seen["gid"], 65_534}
     zeros = "0" * 16
-    capabilities = {name: zeros for name in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")}
+    capabilities = dict.fromkeys(("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"), zeros)
     assert seen["status"] == capabilities | {"NoNewPrivs": "1", "Seccomp": "2"}
     assert seen["environ"] == ""
     assert seen["descriptors"] == [0, 1, 2, 3]
@@ -164,7 +164,9 @@ def test_sample_tells_the_memory_of_running_instances(box: Box) -> None:
 
 
 def test_output_goes_to_the_log_pipe(box: Box) -> None:
-    started = box.start(box.deploy("import os\ndef handle(event, context):\n    os.write(1, b'out'); os.write(2, b'err')\n"))
+    started = box.start(
+        box.deploy("import os\ndef handle(event, context):\n    os.write(1, b'out'); os.write(2, b'err')\n")
+    )
     assert box.call(started) is not None
     assert os.read(started.log_fd, 100) == b"outerr"
     box.stop(started)
