@@ -55,9 +55,7 @@ def _say_serving(serving: dict[str, Any], chosen: settings.Settings, *, as_json:
     say(f"Wisp is ready.\n  functions  {serving['public_url']}/fn/<name>\n  admin      {serving['admin_url']}")
     say(f"  data       {chosen.data_dir}")
     if serving.get("token"):
-        say(
-            f"  admin token, shown once: {serving['token']}\n  (the command line keeps a copy in the data directory)"
-        )
+        say(f"  admin token, shown once: {serving['token']}\n  (the command line keeps a copy in the data directory)")
 
 
 def _detached(chosen: settings.Settings) -> dict[str, Any]:

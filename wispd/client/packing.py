@@ -20,21 +20,27 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the same content makes the same zip; so
 _CHUNK: Final = 1 << 20
 
 
-def pack(path: Path, *, files_max: int = 20_000, bytes_max: int = 250 * 1024 * 1024) -> BinaryIO:
-    """Return an open zip of `path`, rewound; closing it forgets it.
+FILES_MAX: Final = 20_000
+BYTES_MAX: Final = 250 * 1024 * 1024
+LAYER_TIMES: Final = 8  # a layer may be so many times larger; the node has the last word
+
+
+def pack(path: Path, *, layer: bool = False) -> BinaryIO:
+    """Return an open zip of `path`, rewound; closing it forgets it. A layer keeps its compiled files.
 
     Raises: `Fault` `not_found`, `invalid_argument` (nothing to deploy, a link), `payload_too_large`.
     """
     if path.is_file() and path.suffix == ".zip":
         return path.open("rb")
     if path.is_dir():
-        files = _files_of(path)
+        files = _files_of(path, frozenset({".git"}) if layer else IGNORED)
     elif path.is_file():
         files = [(path, path.name)]
     else:
         raise Fault("not_found", f"{path} does not exist; give a folder, a .py file or a .zip")
     if not files:
         raise Fault("invalid_argument", f"{path} has no files to deploy")
+    files_max, bytes_max = (FILES_MAX * LAYER_TIMES, BYTES_MAX * LAYER_TIMES) if layer else (FILES_MAX, BYTES_MAX)
     if len(files) > files_max:
         raise Fault("payload_too_large", f"{path} has {len(files)} files, limit {files_max}")
     size = sum(file.stat().st_size for file, _ in files)
@@ -43,12 +49,12 @@ def pack(path: Path, *, files_max: int = 20_000, bytes_max: int = 250 * 1024 * 1
     return _zipped(files)
 
 
-def _files_of(folder: Path) -> list[tuple[Path, str]]:
+def _files_of(folder: Path, ignored: frozenset[str]) -> list[tuple[Path, str]]:
     found = []
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name not in IGNORED)
+        folders[:] = sorted(name for name in folders if name not in ignored)
         for name in sorted(names):
-            if name not in IGNORED and not name.endswith(IGNORED_ENDINGS):
+            if name not in ignored and not (ignored is IGNORED and name.endswith(IGNORED_ENDINGS)):
                 file = Path(parent, name)
                 found.append((_plain(file), file.relative_to(folder).as_posix()))
         for name in folders:
