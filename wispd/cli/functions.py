@@ -1,0 +1,84 @@
+"""`wisp list`, `wisp show` and `wisp delete`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+
+from wispd.cli.options import Where, node_options, suggesting
+from wispd.cli.output import print_json, say, size_text, table
+
+_SHOWN: Final = (
+    *("number", "dialect", "handler", "runtime", "memory", "cpu", "timeout_s", "concurrency", "instances_min"),
+    *(
+        "instances_max",
+        "idle_s",
+        "access",
+        "network",
+        "network_allow",
+        "description",
+        "created",
+        "code",
+        "layer",
+        "id",
+    ),
+)
+
+
+@click.command("list")
+@node_options
+def list_functions(where: Where) -> None:
+    """List the functions of a namespace."""
+    with where.client() as client:
+        functions = client.functions()
+    if where.as_json:
+        print_json({"items": functions, "next": None})
+    elif not functions:
+        say(f"no functions in namespace {where.namespace}; deploy one with `wisp deploy PATH`")
+    else:
+        rows = [_row(function) for function in functions]
+        table(("name", "version", "dialect", "memory", "timeout", "updated", "url"), rows)
+
+
+@click.command()
+@click.argument("name")
+@node_options
+def show(where: Where, name: str) -> None:
+    """Show one function and its live version."""
+    with where.client() as client, suggesting(client, name):
+        function = client.function(name)
+    if where.as_json:
+        print_json(function)
+        return
+    say(f"{function['name']}  {function['url']}" + ("" if function["enabled"] else "  (disabled)"))
+    for key in _SHOWN:
+        value = function["live"].get(key)
+        if value not in (None, "", [], {}):
+            say(f"  {key:<14} {_memory(function['live']) if key == 'memory' else value}")
+    for name_, value in sorted(function["live"].get("env", {}).items()):
+        say(f"  env            {name_}={value}")
+
+
+@click.command()
+@click.argument("name")
+@node_options
+def delete(where: Where, name: str) -> None:
+    """Delete a function. Its records and usage stay."""
+    with where.client() as client, suggesting(client, name):
+        client.delete(name)
+    if where.as_json:
+        print_json({"deleted": name})
+    else:
+        say(f"{name} is deleted")
+
+
+def _row(function: dict[str, Any]) -> tuple[object, ...]:
+    live = function["live"]
+    timeout = f"{live['timeout_s']:g} s"
+    updated = str(function["updated"])[:19].replace("T", " ")
+    return function["name"], live["number"], live["dialect"], _memory(live), timeout, updated, function["url"]
+
+
+def _memory(live: dict[str, Any]) -> str:
+    return size_text(live["memory_bytes"]) if live["memory_bytes"] else "auto"

@@ -1,0 +1,124 @@
+"""`wisp logs`, `wisp invocation` and `wisp usage`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import click
+
+from wispd.cli.options import Where, node_options
+from wispd.cli.output import print_json, say, size_text, table
+from wispd.metering.rating import rate
+
+STATUSES: Final = ("ok", "error", "timeout", "memory_exhausted", "instance_lost", "cancelled")
+
+
+@click.command()
+@click.argument("name", default="")
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--since", default="", help="10m (ago), or a time such as 2026-01-31T12:00:00Z.")
+@click.option("--invocation", default="", help="Of one run.")
+@node_options
+def logs(where: Where, name: str, follow: bool, since: str, invocation: str) -> None:
+    """Print what a function wrote (without NAME: all of them), oldest first. With --json: NDJSON."""
+    with where.client() as client:
+        if name and not invocation:
+            client.function(name)  # a mistyped name is an error, not silence
+        for piece in client.logs(follow=follow, function=name, since=since, invocation=invocation):
+            if where.as_json:
+                print_json(piece)
+                continue
+            for line in str(piece["text"]).rstrip("\n").split("\n"):
+                who = "" if name else f"{piece['function']} "
+                say(f"{piece['time'][11:23]} {who}{line}")
+
+
+@click.group()
+def invocation() -> None:
+    """Show the record of one run, or of many."""
+
+
+@invocation.command("show")
+@click.argument("invocation_id")
+@node_options
+def show(where: Where, invocation_id: str) -> None:
+    """Show one run: outcome, timings, memory, log."""
+    with where.client() as client:
+        record = client.invocation(invocation_id)
+    if where.as_json:
+        print_json(record)
+        return
+    for key, text in _described(record):
+        say(f"{key:<10} {text}")
+    if record.get("traceback"):
+        say("\n" + str(record["traceback"]).rstrip())
+    if record["log"]:
+        say("\n" + "".join(str(piece["text"]) for piece in record["log"]).rstrip())
+
+
+@invocation.command("list")
+@click.option("--function", "name", default="", help="Of one function.")
+@click.option("--status", type=click.Choice(STATUSES), help="With one outcome.")
+@click.option("--since", default="", help="10m (ago), or a time such as 2026-01-31T12:00:00Z.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
+@click.option("--cursor", default="", help="`next` of the page before.")
+@node_options
+def list_invocations(where: Where, name: str, status: str | None, since: str, limit: int, cursor: str) -> None:
+    """List runs, newest first."""
+    with where.client() as client:
+        page = client.invocations(function=name, status=status or "", since=since, limit=str(limit), cursor=cursor)
+    if where.as_json:
+        print_json({"items": page["items"], "next": page.get("next")})
+        return
+    titles = ("invocation", "function", "status", "received", "start", "queue ms", "init ms", "run ms", "billed ms")
+    table(titles, [_row(record) for record in page["items"]])
+    if page.get("next"):
+        say(f"more with --cursor {page['next']}")
+
+
+@click.command()
+@click.option("--since", default="", help="10m (ago), or a time such as 2026-01-31T12:00:00Z.")
+@click.option("--by", default="function", show_default=True, help="function, version, minute, hour, day; by commas.")
+@node_options
+def usage(where: Where, since: str, by: str) -> None:
+    """Show what ran, GB-seconds and cost."""
+    with where.client() as client:
+        sums = [_rated(row) for row in client.usage(since=since, by=by)["items"]]
+    if where.as_json:
+        print_json({"items": sums, "next": None})
+        return
+    titles = ("period", "function", "version", "calls", "failed", "cold", "billed ms", "GB-s", "cost (micro-units)")
+    keys = ("period", "function", "version", "calls", "failed", "cold", "billed_ms", "gb_s", "cost_micro")
+    table(titles, [[row.get(key) or ("" if key in ("period", "version") else 0) for key in keys] for row in sums])
+    for row in sums:
+        if row.get("dropped"):
+            say(f"{row['dropped']} records could not be written: their usage is not in the sums")
+
+
+def _rated(row: dict[str, Any]) -> dict[str, Any]:
+    bill = rate(row["calls"], row["mib_ms"])
+    return row | {"gb_s": round(bill.gib_s, 6), "cost_micro": bill.cost_micro}
+
+
+def _row(record: dict[str, Any]) -> tuple[object, ...]:
+    start = "cold" if record["cold"] else "warm"
+    times = tuple(f"{record[key]:.2f}" for key in ("queue_ms", "init_ms", "run_ms"))
+    received = str(record["received"])[:23].replace("T", " ")
+    name = f"{record['function']} v{record['version']}"
+    return (record["invocation_id"], name, record["status"], received, start, *times, record["billed_ms"])
+
+
+def _described(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "invocation", record["invocation_id"]
+    yield "function", f"{record['function']} version {record['version']}"
+    yield "status", f"{record['status']} (HTTP {record['http_status']}), by {record['trigger']}"
+    yield "received", record["received"]
+    start = "cold" if record["cold"] else "warm"
+    yield "start", f"{start}: queue {record['queue_ms']:.3f} ms, init {record['init_ms']:.3f} ms"
+    waited = f"waited {record['cpu_wait_ms']:.3f} ms for a CPU"
+    yield "run", f"{record['run_ms']:.3f} ms, billed {record['billed_ms']} ms, {waited}"
+    yield "memory", f"{size_text(record['peak_bytes'])} of {size_text(record['memory_bytes'])}"
+    yield "bytes", f"{record['bytes_in']} in, {record['bytes_out']} out"
+    if record.get("error"):
+        yield "error", f"{record['error']['code']}: {record['error']['message']}"

@@ -1,0 +1,98 @@
+"""`wisp status`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from wispd.app import settings
+from wispd.base.errors import Fault
+from wispd.cli.options import Where, node_options
+from wispd.cli.output import print_json, say, size_text, table
+
+_NONE = {"ready": 0, "busy": 0, "starting": 0}
+
+
+@click.command()
+@node_options
+def status(where: Where) -> None:
+    """Show the node: where it is, its processes, its functions and their instances."""
+    local = _local(where)
+    try:
+        with where.client() as client:
+            told = client.status()
+            functions = client.functions()
+    except Fault as fault:
+        if fault.code != "unavailable" or local.get("state") in (None, "ended"):
+            raise
+        told, functions = {"gateway": {"reachable": False}, "error": fault.message}, []
+    document = composed(local, told, functions)
+    if where.as_json:
+        print_json(document)
+        return
+    _print(document)
+
+
+def composed(local: dict[str, Any], told: dict[str, Any], functions: list[dict[str, Any]]) -> dict[str, Any]:
+    """Join what the supervisor wrote with what control and the gateway tell."""
+    gateway = dict(told.get("gateway", {}))
+    pools = {(pool["namespace"], pool["name"]): pool for pool in gateway.pop("functions", [])}
+    rows = []
+    for function in functions:
+        pool = pools.get((function["namespace"], function["name"]), {})
+        shown = {key: function[key] for key in ("name", "namespace", "url", "enabled")}
+        rows.append(
+            shown
+            | {"version": function["live"]["number"], "instances": pool.get("instances", dict(_NONE))}
+            | {"waiting": pool.get("waiting", 0)}
+        )
+    rest = {key: value for key, value in told.items() if key not in ("gateway", "functions")}
+    return local | rest | {"gateway": gateway, "functions": rows}
+
+
+def _local(where: Where) -> dict[str, Any]:
+    url, _ = settings.remote()
+    if url and not where.data_dir:
+        return {}
+    path = Path(where.data_dir or settings.default_data_dir()) / "run" / "status.json"
+    try:
+        found = msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _print(document: dict[str, Any]) -> None:
+    say(f"node       {document.get('node_id', '?')}, {document.get('state', 'reachable')}")
+    for key, title in (("public_url", "functions"), ("admin_url", "admin"), ("data_dir", "data")):
+        if document.get(key):
+            say(f"{title:<10} {document[key]}")
+    gateway = document["gateway"]
+    if gateway.get("level"):
+        say(f"isolation  {gateway['level']}")
+    memory = gateway.get("memory")
+    if memory:
+        say(f"memory     {size_text(memory['reserved_bytes'])} of {size_text(memory['budget_bytes'])} reserved")
+    if document.get("error"):
+        say(f"warning    {document['error']}")
+    if document.get("processes"):
+        rows = [
+            (
+                one["name"],
+                one["pid"] or "-",
+                "ready" if one["ready"] else "not ready",
+                one["restarts"],
+                one["last_end"],
+            )
+            for one in document["processes"]
+        ]
+        table(("process", "pid", "state", "restarts", "last end"), rows)
+    if document["functions"]:
+        functions = [
+            (one["name"], one["version"], *(one["instances"][key] for key in _NONE), one["waiting"])
+            for one in document["functions"]
+        ]
+        table(("function", "version", "ready", "busy", "starting", "waiting"), functions)
