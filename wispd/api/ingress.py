@@ -7,12 +7,13 @@ from typing import Final
 from wisp.runtime.frames import BODY_MAX
 from wispd.api.access import Tokens, Verdict, admit, bearer, decide, hostname, is_forwarded, is_loopback
 from wispd.api.door import BodyBudget, Calls, Door
-from wispd.api.invocations import InvocationMaker, passed_headers
+from wispd.api.invocations import InvocationMaker, Passage, passed_headers
 from wispd.base.errors import Fault
 from wispd.gateway.http1_application import Exchange
-from wispd.gateway.http1_head import CHUNKED, Head
+from wispd.gateway.http1_head import Head
 from wispd.gateway.router import RouteTable
 from wispd.model.function import Published
+from wispd.model.invocation import Trigger
 from wispd.ports.observer import Observer
 
 BODY_LIMIT: Final = 6 * 1024 * 1024  # bytes of a collected request body; AWS Lambda's limit
@@ -30,33 +31,26 @@ class _Plan:
         "fault",
         "function",
         "generation",
-        "headers",
         "known",
-        "mount",
         "namespace",
+        "passage",
         "raw",
         "streams",
-        "traced",
         "verdict",
-        "version",
     )
 
-    def __init__(self, function: Published, mount: int, head: Head) -> None:
-        version = function.live
+    def __init__(self, function: Published, head: Head, passage: Passage, *, generation: int) -> None:
         self.function = function
-        self.version = version
         self.namespace = function.namespace
-        self.mount = mount
+        self.passage = passage
+        self.generation = generation
         self.streams = (
-            version.streaming and not 0 <= head.length <= BODY_MAX
-        )  # a small body fits into the first frame
-        self.traced = any(name == b"traceparent" for name, _ in head.headers)
-        self.generation = 0
+            function.live.streaming and not 0 <= head.length <= BODY_MAX
+        )  # a small body fits into one frame
         self.verdict = Verdict.TOKEN
         self.raw: bytes | None = None  # the token that came with it
         self.known = False  # was it one of ours?
-        self.headers = b""
-        self.fault: Fault | None = None  # what it gets once it may come in
+        self.fault = _objection(function, head)  # what it gets once it may come in
 
 
 class Ingress(Door):
@@ -95,9 +89,9 @@ class Ingress(Door):
         if plan.fault is not None:
             self._refuse(exchange, plan, plan.fault)
         elif not head.length:
-            self._invoke(exchange, plan, plan.headers, b"")
+            self._invoke(exchange, plan, b"")
         elif plan.streams:
-            if self._invoke(exchange, plan, plan.headers, b"", more=True):
+            if self._invoke(exchange, plan, b"", more=True):
                 exchange.stream()
         else:
             exchange.state = plan
@@ -105,24 +99,11 @@ class Ingress(Door):
 
     def collected(self, exchange: Exchange, body: bytes) -> None:
         """Invoke with the whole body."""
-        plan: _Plan = exchange.state
-        headers = plan.headers
-        if exchange.request.length == CHUNKED:
-            headers += b"content-length: %d\r\n" % len(body)
-        self._invoke(exchange, plan, headers, body)
+        self._invoke(exchange, exchange.state, body)
 
-    def _invoke(self, exchange: Exchange, plan: _Plan, headers: bytes, body: bytes, *, more: bool = False) -> bool:
+    def _invoke(self, exchange: Exchange, plan: _Plan, body: bytes, *, more: bool = False) -> bool:
         try:
-            invocation = self._maker.make(
-                exchange,
-                plan.version,
-                headers,
-                body,
-                target=exchange.request.target,
-                mount=plan.mount,
-                traced=plan.traced,
-                more=more,
-            )
+            invocation = self._maker.make(exchange, plan.passage, body, more=more)
         except Fault as fault:
             self._refuse(exchange, plan, fault)
             return False
@@ -144,20 +125,20 @@ class Ingress(Door):
                 f"host {host.decode()!r} is not served here; declare it as `domain` or in a route",
             )
         function, mount = self._route(head, host)
-        plan = _Plan(function, mount, head)
-        plan.generation = self._table.generation
-        plan.verdict = decide(
+        verdict = decide(
             function.live.access,
             loopback_door=self._loopback,
             trusted_host=trusted,
             forwarded=is_forwarded(head.headers),
         )
-        plan.raw = bearer(head.values(b"authorization"))
-        if plan.verdict is Verdict.HIDDEN:
+        if verdict is Verdict.HIDDEN:
             raise _nothing(head, host)
-        plan.known = plan.raw is not None and self._tokens.find(plan.raw, self._maker.now_us()) is not None
-        plan.headers = passed_headers(head, drop_authorization=plan.known)
-        plan.fault = _objection(function, head)
+        raw = bearer(head.values(b"authorization"))
+        known = raw is not None and self._tokens.find(raw, self._maker.now_us()) is not None
+        headers = passed_headers(head, drop_authorization=known)
+        passage = Passage(function.live, headers, target=head.target, mount=mount, trigger=Trigger.HTTP)
+        plan = _Plan(function, head, passage, generation=self._table.generation)
+        plan.verdict, plan.raw, plan.known = verdict, raw, known
         head.prepared = plan
         return plan
 

@@ -17,10 +17,10 @@ from wisp.runtime.frames import BODY_MAX
 from wispd.api.door import BodyBudget, Calls, Door
 from wispd.api.faults import id_line
 from wispd.api.ingress import BODY_LIMIT
-from wispd.api.invocations import InvocationMaker, passed_headers
+from wispd.api.invocations import InvocationMaker, Passage, passed_headers
 from wispd.base.errors import Fault
 from wispd.gateway.http1_application import Exchange, Problem
-from wispd.gateway.http1_head import CHUNKED, Head
+from wispd.gateway.http1_head import Head
 from wispd.gateway.router import MOUNT, RouteTable
 from wispd.model.function import Version
 from wispd.model.invocation import Invocation, Trigger
@@ -138,7 +138,9 @@ class InternalDoor(Door):
             raise Fault("not_found", f"function {target.name!r} is not in namespace {target.namespace!r}")
         if not function.enabled:
             raise Fault("disabled", f"function {function.name!r} is disabled")
-        exchange.state = (function.live, target)
+        exchange.state = Passage(
+            function.live, passed_headers(head), target=target.target, mount=target.mount, trigger=Trigger.ADMIN
+        )
         if function.live.streaming and not 0 <= head.length <= BODY_MAX:
             if self._invoke(exchange, b"", more=True):
                 exchange.stream()
@@ -146,22 +148,7 @@ class InternalDoor(Door):
             exchange.collect(self._body_limit)
 
     def _invoke(self, exchange: Exchange, body: bytes, *, more: bool = False) -> bool:
-        version, target = exchange.state
-        head = exchange.request
-        headers = passed_headers(head)
-        if head.length == CHUNKED and not more:
-            headers += b"content-length: %d\r\n" % len(body)
-        invocation = self._maker.make(
-            exchange,
-            version,
-            headers,
-            body,
-            target=target.target,
-            mount=target.mount,
-            traced=bool(head.values(b"traceparent")),
-            trigger=Trigger.ADMIN,
-            more=more,
-        )
+        invocation = self._maker.make(exchange, exchange.state, body, more=more)
         return self._submit(exchange, invocation)
 
     # ── the small things ────────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,7 @@ from wisp.runtime import frames
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.gateway.http1_application import Exchange
-from wispd.gateway.http1_head import Head
+from wispd.gateway.http1_head import CHUNKED, Head
 from wispd.model.function import Version
 from wispd.model.invocation import Invocation, Trigger
 
@@ -72,6 +72,23 @@ def _without_console(cookies: bytes) -> bytes:
     return b"; ".join(pair for pair in pairs if pair and pair.partition(b"=")[0].rstrip() != CONSOLE_COOKIE)
 
 
+class Passage:
+    """What of a request is the same for equal heads: where it goes, and what it takes along.
+
+    `headers`: as `passed_headers`; `target`: in origin-form; its first `mount` bytes are the function's own prefix.
+    """
+
+    __slots__ = ("headers", "mount", "target", "traced", "trigger", "version")
+
+    def __init__(self, version: Version, headers: bytes, *, target: bytes, mount: int, trigger: Trigger) -> None:
+        self.version = version
+        self.headers = headers
+        self.target = target
+        self.mount = mount
+        self.trigger = trigger
+        self.traced = headers.startswith(b"traceparent: ") or b"\r\ntraceparent: " in headers
+
+
 class InvocationMaker:
     """Numbers, ids, deadlines and frames of new invocations."""
 
@@ -90,33 +107,19 @@ class InvocationMaker:
         """Return Unix microseconds."""
         return self._clock.unix_ns() // 1000
 
-    def make(  # noqa: PLR0913  (once per call, on the hot path)
-        self,
-        exchange: Exchange,
-        version: Version,
-        headers: bytes,
-        body: bytes,
-        *,
-        target: bytes,
-        mount: int,
-        traced: bool,
-        trigger: Trigger = Trigger.HTTP,
-        more: bool = False,
-    ) -> Invocation:
-        """Return the invocation of the request present on `exchange`, with `exchange` as its sink.
+    def make(self, exchange: Exchange, passage: Passage, body: bytes, *, more: bool = False) -> Invocation:
+        """Return the invocation of the request present on `exchange`, which becomes its sink.
 
-        `headers`: as `passed_headers`; `traced`: a traceparent is among them; `more`: the body is still to come.
-        Raises: `headers_too_large` if target and headers are more than one frame carries.
+        `more`: the body is still to come. Raises: `headers_too_large` if target and headers don't fit into a frame.
         """
         now = self._clock.monotonic_ns()
         unix_us = self._clock.unix_ns() // 1000
-        deadline = now + int(version.timeout_s * _NS)
+        deadline = now + int(passage.version.timeout_s * _NS)
         id_ = self._ids()
         number = self._numbers()
-        block = b"%b %b %b\r\n%b" % (exchange.request.method, target, exchange.peer, headers)
-        if not traced:
-            text = id_.hex().encode()  # Source: W3C Trace Context; a UUIDv7 is a good trace id
-            block += b"traceparent: 00-%b-%b-01\r\n" % (text, text[16:])
+        block = _block(exchange, passage, id_)
+        if exchange.request.length == CHUNKED and not more:
+            block += b"content-length: %d\r\n" % len(body)
         if len(block) > frames.BLOCK_MAX:
             raise Fault("headers_too_large", f"target and headers are {len(block)} bytes, limit {frames.BLOCK_MAX}")
         first = body[: frames.BODY_MAX] if len(body) > frames.BODY_MAX else body
@@ -125,16 +128,31 @@ class InvocationMaker:
         invocation = Invocation(
             number,
             id_,
-            version,
+            passage.version,
             exchange,
             received_ns=now,
             received_us=unix_us,
             deadline_ns=deadline,
-            frame=b"".join((header, _PACK_INVOKE(deadline, unix_us, id_, mount, 0), block, first)),
-            trigger=trigger,
+            frame=b"".join((header, _PACK_INVOKE(deadline, unix_us, id_, passage.mount, 0), block, first)),
+            trigger=passage.trigger,
             bytes_in=len(body),
         )
         if first is not body:
             invocation.rest = frames.pack_body(number, memoryview(body)[frames.BODY_MAX :])
         invocation.body_done = not more
         return invocation
+
+
+def _block(exchange: Exchange, passage: Passage, id_: bytes) -> bytes:
+    """Return the request block, with a traceparent of ours where the client sent none."""
+    if passage.traced:
+        return b"%b %b %b\r\n%b" % (exchange.request.method, passage.target, exchange.peer, passage.headers)
+    text = id_.hex().encode()  # Source: W3C Trace Context; a UUIDv7 is a good trace id
+    return b"%b %b %b\r\n%btraceparent: 00-%b-%b-01\r\n" % (
+        exchange.request.method,
+        passage.target,
+        exchange.peer,
+        passage.headers,
+        text,
+        text[16:],
+    )

@@ -335,3 +335,16 @@ def block_of(invocation: Invocation) -> tuple[bytes, dict[bytes, bytes]]:
     frame = frames.parse(invocation.frame)
     lines = frame.head[frames.INVOKE_HEAD.size :].split(b"\r\n")
     return lines[0], dict(line.split(b": ", 1) for line in lines[1:] if line)
+
+
+def call(exchange: Exchange) -> Invocation:
+    """Make the exchange the sink of an invocation."""
+    invocation = Invocation(
+        1, b"\1" * 16, version(), exchange, received_ns=0, received_us=0, deadline_ns=0, frame=b""
+    )
+    exchange.invocation = invocation
+    return invocation
+
+
+def later(bench: Bench) -> None:
+    bench.application.respond = lambda exchange, body: None
