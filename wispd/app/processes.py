@@ -32,6 +32,7 @@ class RoleProcess:
         self.why = ""  # the role's own words, or how it died
         self.started_ns = 0
         self.start_at_ns = 0
+        self.lost_ns = 0  # since when the role has closed its lifeline
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         self.peer: Peer | None = None
@@ -60,21 +61,23 @@ class RoleProcess:
                 process_group=0,  # Ctrl-C is for the supervisor alone
             )
         self.ready = self.drained = False
+        self.lost_ns = 0
         self.started_ns = now_ns
         self.start_at_ns = 0
         self.peer = Peer(ours.detach())
         with contextlib.suppress(OSError):  # dead already: `ended` says so
             self.peer.send(Message(type="boot", role=self.name, node_id=node_id, settings=settings), descriptors)
 
-    def ended(self, now_ns: int) -> bool:
-        """Has the process ended? If so, plan its next start."""
+    def ended(self, now_ns: int, *, wanted: bool) -> bool:
+        """Has the process ended? If so, plan its next start, unless its end was wanted."""
         if self._process is None or self._process.poll() is None:
             return False
         code = self._process.returncode
         how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         self.why = self.last_end = self.why or how
-        self.history, delay_s = after_death(self.history, (now_ns - self.started_ns) / _NS)
-        self.start_at_ns = now_ns + int(delay_s * _NS)
+        if not wanted:
+            self.history, delay_s = after_death(self.history, (now_ns - self.started_ns) / _NS)
+            self.start_at_ns = now_ns + int(delay_s * _NS)
         self.forget()
         return True
 

@@ -27,6 +27,7 @@ from wispd.base.errors import Fault
 ORDER: Final = ("launcher", "recorder", "gateway", "control")  # of starting
 START_S: Final = 60.0  # for a role to become ready
 STOP_S: Final = 5.0  # for a role to end after it was asked to
+LOST_S: Final = 1.0  # for a role that closed its lifeline to end
 DRAIN_GRACE_S: Final = 1.0  # over the deadline that the gateway was given
 _TICK_S: Final = 0.5
 _NS: Final = 1_000_000_000
@@ -105,10 +106,12 @@ class Supervisor:
 
     def _watch(self, role: RoleProcess, now_ns: int) -> None:
         peer = role.peer
-        if role.ended(now_ns):
+        if role.ended(now_ns, wanted=self._state == "ending"):
             if peer is not None:
                 self._unregister(peer)
             self._write_status(self._state)
+        elif role.lost_ns and now_ns - role.lost_ns > LOST_S * _NS:
+            role.signal(signal.SIGKILL)
         elif not role.ready and now_ns - role.started_ns > START_S * _NS:
             role.why = f"not ready within {START_S:.0f} s"
             role.signal(signal.SIGKILL)
@@ -121,8 +124,8 @@ class Supervisor:
         except (ValueError, OSError):  # nonsense: it is broken, or no longer ours
             received = None
         if received is None:
-            self._unregister(role.peer)  # its end follows as SIGCHLD; a role that closed its lifeline is ended
-            role.signal(signal.SIGKILL)
+            self._unregister(role.peer)
+            role.lost_ns = self._clock.monotonic_ns()  # it is ending; if not, it can't hear us and is ended
             return
         message, descriptors = received
         for fd in descriptors.values():
