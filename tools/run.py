@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -71,7 +70,7 @@ def serve_example(folder: list[str], port: int) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             text = answer.read().decode(errors="replace")
-    except urllib.error.URLError as failed:
+    except OSError as failed:  # refused, answered with an error, or cut off
         print(f"run: {url} failed: {failed}", file=sys.stderr)
         return False
     print(f"\n  {url}  answers  {text.strip()}\n\n  curl {url}\n\n  Ctrl-C ends the node.\n", flush=True)
