@@ -8,6 +8,7 @@ can see different files. Source: PKWARE APPNOTE 6.3.10, sections 4.3 and 4.4.
 
 from __future__ import annotations
 
+import encodings.cp437  # noqa: F401  (codecs load late, and this process may be unable to read the library then)
 import stat
 import struct
 import unicodedata
