@@ -7,7 +7,7 @@ loopback or declared, without a sign of a proxy in between. An explicit access o
 from __future__ import annotations
 
 import hmac
-import ipaddress
+import re
 from collections.abc import Mapping
 from enum import IntEnum
 from hashlib import sha256
@@ -20,7 +20,8 @@ from wispd.model.published import Token
 _INVOKERS: Final = frozenset({"admin", "deployer", "invoker"})
 _TOKEN_MAX: Final = 512  # characters
 _CACHED_MAX: Final = 1_024
-_PROXY_SIGNS: Final = (b"x-forwarded-",)
+_PROXY_SIGNS: Final = frozenset({b"forwarded", b"via", b"x-real-ip"})
+_LOOPBACK: Final = re.compile(rb"127(?:\.[0-9]{1,3}){3}\Z")
 
 
 class Verdict(IntEnum):
@@ -45,12 +46,7 @@ def decide(access: Access, *, loopback_door: bool, trusted_host: bool, forwarded
 def is_loopback(host: bytes) -> bool:
     """Does a Host header's value (lower-case, port allowed) name this machine itself?"""
     name = hostname(host)
-    if name == b"localhost" or name.endswith(b".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name.strip(b"[]").decode("ascii")).is_loopback
-    except ValueError:
-        return False
+    return name in (b"localhost", b"[::1]") or name.endswith(b".localhost") or _LOOPBACK.match(name) is not None
 
 
 def hostname(host: bytes) -> bytes:
@@ -62,7 +58,7 @@ def hostname(host: bytes) -> bytes:
 
 def is_forwarded(headers: list[tuple[bytes, bytes]]) -> bool:
     """Does a request say that a proxy passed it on?"""
-    return any(name in (b"forwarded", b"via") or name.startswith(_PROXY_SIGNS) for name, _ in headers)
+    return any(name in _PROXY_SIGNS or name.startswith(b"x-forwarded-") for name, _ in headers)
 
 
 def bearer(authorizations: list[bytes]) -> bytes | None:

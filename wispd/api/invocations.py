@@ -37,6 +37,7 @@ _HOP: Final = frozenset(
 )
 # What `Connection: name` can't remove: whoever is behind relies on these.
 _KEPT: Final = frozenset({b"authorization", b"content-length", b"content-type", b"cookie", b"forwarded", b"host"})
+_OURS: Final = (b"wisp-", b"wisp_")
 _PACK: Final = frames.HEADER.pack
 _PACK_INVOKE: Final = frames.INVOKE_HEAD.pack
 _INVOKE_SIZE: Final = frames.INVOKE_HEAD.size
@@ -48,9 +49,9 @@ def passed_headers(head: Head, *, drop_authorization: bool = False) -> bytes:
     nominated = _nominated(head)
     lines = []
     for name, value in head.headers:
-        if name in _HOP or name in nominated or name.replace(b"_", b"-").startswith(b"wisp-"):
+        if name in _HOP or name in nominated or name.startswith(_OURS):
             continue  # a WSGI application can't tell an underscore from a hyphen
-        if name == b"cookie":
+        if name == b"cookie" and CONSOLE_COOKIE in value:
             value = _without_console(value)  # noqa: PLW2901
             if not value:
                 continue

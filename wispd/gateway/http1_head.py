@@ -28,6 +28,7 @@ _LENGTH: Final = re.compile(rb"[0-9]{1,18}\Z")
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?]*)([/?].*)?\Z", re.IGNORECASE)
 _REFUSED: Final = frozenset({b"CONNECT", b"TRACE"})
+_NO_VALUES: Final[list[bytes]] = []
 _PREFACE: Final = b"PRI * HTTP/2.0"
 
 
@@ -39,6 +40,7 @@ class Head:
     """
 
     __slots__ = (
+        "_index",
         "expects",
         "headers",
         "host",
@@ -62,10 +64,13 @@ class Head:
         self.expects = False  # 100-continue
         self.keep_alive = minor == 1
         self.prepared: Any = None
+        self._index: dict[bytes, list[bytes]] = {}
+        for name, value in headers:
+            self._index.setdefault(name, []).append(value)
 
     def values(self, name: bytes) -> list[bytes]:
-        """Return all values of a (lower-case) header."""
-        return [value for key, value in self.headers if key == name]
+        """Return all values of a (lower-case) header. Not to be changed."""
+        return self._index.get(name, _NO_VALUES)
 
 
 class _Reader:
