@@ -100,19 +100,31 @@ def available_bytes() -> int:
     raise OSError("/proc/meminfo has no MemAvailable")
 
 
+QUIET_PERCENT = 5.0  # of all cores; above it other work shows in every percentile
+
+
+def busy_percent(seconds: float = 2.0) -> float:
+    """Return how busy the machine is by itself, before anything is measured."""
+    before = Noise.ticks()
+    time.sleep(seconds)
+    spent = [after - first for after, first in zip(Noise.ticks(), before, strict=True)]
+    # Source: proc(5), /proc/stat: the fourth field is idle, the fifth waiting for a disk.
+    return round(100 * (sum(spent) - spent[3] - spent[4]) / max(1, sum(spent)), 1)
+
+
 class Noise:
-    """Measures how busy the machine was besides what is being measured, to mark doubtful runs."""
+    """Measures what the hypervisor took away meanwhile, to mark doubtful runs."""
 
     def __init__(self) -> None:
-        self._before = self._ticks()
+        self._before = self.ticks()
         self._at = time.monotonic()
 
     def steal_percent(self) -> float:
         """Return the share of time that the hypervisor took away since the start."""
-        now = self._ticks()
+        now = self.ticks()
         total = sum(now) - sum(self._before)
         return round(100 * (now[7] - self._before[7]) / total, 2) if total else 0.0
 
     @staticmethod
-    def _ticks() -> list[int]:
+    def ticks() -> list[int]:
         return [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]

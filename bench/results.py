@@ -20,6 +20,7 @@ class Results:
 
     values: dict[str, list[float]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    busy_percent: float = 0.0  # of the machine before the first row: other work
 
     def add(self, row: str, value: float) -> None:
         """Add one run's value of a row of the table."""
@@ -49,6 +50,7 @@ class Results:
         shared = {
             "machine": machine.description(),
             "commit": machine.commit(),
+            "busy_percent": self.busy_percent,
             "at": time.strftime("%FT%TZ", time.gmtime()),
         }
         path = OUT / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.jsonl"

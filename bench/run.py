@@ -29,7 +29,7 @@ def main() -> int:
     """Run what was asked for; print and write the results even when some of it failed."""
     options = arguments()
     load.ensure_wrk()
-    results = Results()
+    results = Results(busy_percent=machine.busy_percent())
     bench = Bench(results, seconds=options.seconds, samples=options.samples)
     noise = machine.Noise()
     failures: list[str] = []
@@ -40,6 +40,8 @@ def main() -> int:
         nodes(bench, options, run, failures)
     if results.values:
         print(results.table())
+        if results.busy_percent > machine.QUIET_PERCENT:
+            print(f"\nDoubtful: other work used {results.busy_percent} % of this machine before the first row.")
         print(f"\nsteal {noise.steal_percent()} %, commit {machine.commit()}, written to {results.write()}")
     for failure in failures:
         print(f"not measured: {failure}")
