@@ -296,7 +296,8 @@ class Connection(Answering):
         verdict = waiting(self.phase, self._since_ns, now_ns, limits=limits, fresh=self.served == 0)
         if verdict is Verdict.STAY:
             return
-        self._server.expired += 1
+        if self.phase < _BUSY:
+            self._server.expired += 1
         if verdict is Verdict.TIMEOUT:
             self._fail(Fault("request_timeout", f"the head did not arrive within {limits.head_s:g} s"))
         elif verdict is Verdict.CLOSE:
