@@ -131,7 +131,10 @@ def import_user_module(name: str, code: str) -> ModuleType:
         loaded = sys.modules.get(name.partition(".")[0])
         if loaded is not None and exists(code, name) and not _is_inside(loaded, code):
             return _import_beside(name, code)
-        return import_module(name)
+        found = import_module(name)
+        if not _is_inside(found, code) and exists(code, name):  # a frozen module (`site.py`) comes before any path
+            return _import_beside(name, code)
+        return found
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(error.name + ".")):
             names = ", ".join(modules_in(code)[:20]) or "no Python file"

@@ -106,6 +106,7 @@ class GatewayNode:
             head_s=limits.head_s,
             body_rate_per_s=limits.body_rate_bytes_per_s,
             idle_s=limits.idle_s,
+            write_grace_s=limits.write_s,
             connections=limits.connections,
         )
         budget = BodyBudget(limits.body_buffer_bytes)

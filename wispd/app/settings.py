@@ -32,7 +32,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     headers: int = 100
     """Request headers."""
     headers_bytes: int = 32_768
-    """Request line and headers together."""
+    """Request headers together, without the request line."""
     uri_bytes: int = 8_192
     """Request target."""
     head_s: float = 10.0

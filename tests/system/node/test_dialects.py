@@ -164,7 +164,6 @@ def test_fastapi(shared: Node, layer: Path) -> None:
 
 def test_flask(shared: Node, layer: Path) -> None:
     live = shared.deploy("site", FLASK, "--layer", str(layer))["live"]
-    print(live, shared.get("/fn/site/hello/you").text)
     assert live["dialect"] == "wsgi"
     answer = httpx.post(shared.url + "/fn/site/hello/you", content=b"12345", timeout=30, trust_env=False)
     assert answer.json() == {"hello": "you", "got": 5, "root": "/fn/site"}
