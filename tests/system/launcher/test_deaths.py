@@ -5,6 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -12,6 +14,7 @@ import pytest
 from launcherbox import MIB, Box, send_call
 
 from wispd.adapters.engine.process.groups import group_name
+from wispd.adapters.engine.process.making import PACKAGES
 from wispd.ports.engine import ExitCause
 
 MakeBox = Callable[..., Box]
@@ -121,6 +124,35 @@ def test_everything_ends_with_the_supervisor(own_box: MakeBox) -> None:
     pids = running(box)
     box.launcher.boot.close()
     assert box.launcher.process.wait(10) == 0
+    assert all_gone(pids) == set()
+    assert groups_of(box) == []
+
+
+PARENT = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from wispd.adapters.engine.process import spawn
+from wispd.adapters.engine.process.config import LauncherSettings
+launcher = spawn.start_launcher(LauncherSettings.from_json(sys.argv[2]))
+launcher.wait_ready()
+print(launcher.process.pid, flush=True)
+time.sleep(3600)
+"""
+
+
+def test_nothing_survives_a_killed_parent(own_box: MakeBox) -> None:
+    box = own_box()
+    box.engine.close()
+    box.launcher.close()
+    interpreter = box.executable or sys.executable
+    arguments = [*box.prefix, interpreter, "-I", "-S", "-c", PARENT, PACKAGES, box.settings.to_json()]
+    with subprocess.Popen(arguments, env={}, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pids = family(int(parent.stdout.readline()))
+        time.sleep(0.2)
+        pids |= family(min(pids))
+        parent.kill()
+    assert len(pids) >= 4
     assert all_gone(pids) == set()
     assert groups_of(box) == []
 

@@ -31,7 +31,8 @@ def handle(event, context):
     except OSError:
         wrote = False
     return {"forked": FORKED, "pid": os.getpid(), "zygote": counted.PID, "uid": os.getuid(), "wrote": wrote,
-            "namespaces": links, "capabilities": status["CapEff"], "bounding": status["CapBnd"], "file": counted.__file__}
+            "namespaces": links, "capabilities": status["CapEff"], "bounding": status["CapBnd"],
+            "file": counted.__file__}
 """
 
 

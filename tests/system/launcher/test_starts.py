@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 from launcherbox import HANDLER, MIB, Box, open_descriptors, send_call
 
+from wispd.adapters.engine.process import runtimes
 from wispd.ports.engine import ExitCause
 
 INSIDE = """
@@ -104,6 +106,15 @@ def test_runtime_that_is_not_there_is_refused_by_name(box: Box) -> None:
     box.until(lambda: ticket in box.events.faults)
     assert "python3" in box.events.faults[ticket].message
     assert box.events.faults[ticket].facts["reason"] == "runtime_missing"
+
+
+def test_other_interpreters_of_the_host_run_functions(box: Box, user: bool) -> None:
+    others = [name for name in runtimes.available() if name not in ("python3", f"python3.{sys.version_info[1]}")]
+    if user or not others:
+        pytest.skip("this host has no other interpreter (that an unprivileged user can reach)")
+    source = "import sys\ndef handle(event, context):\n    return list(sys.version_info[:2])\n"
+    for name in others:
+        assert box.value(source, runtime=name) == [3, int(name.partition(".")[2])]
 
 
 def test_stop_kills_everything_inside(box: Box) -> None:

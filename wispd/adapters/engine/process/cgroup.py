@@ -119,12 +119,12 @@ def read(path: str) -> str:
         return file.read()
 
 
-def number(path: str) -> int:
-    """The integer in a file; 0 when there is none ("max", missing file)."""
+def number(path: str, *, missing: int = 0) -> int:
+    """The integer in a file; `missing` when there is none ("max", no such file)."""
     try:
         return int(read(path))
     except (OSError, ValueError):
-        return 0
+        return missing
 
 
 def keyed(path: str, key: str) -> int:
@@ -188,6 +188,6 @@ def _clean_once(directory: str) -> bool:
     if not os.path.isdir(directory):
         return True
     below = [entry.path for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]
-    gone = all([_clean_once(path) for path in below])
+    left = [path for path in below if not _clean_once(path)]
     kill_members(directory)
-    return gone and remove_group(directory)
+    return not left and remove_group(directory)

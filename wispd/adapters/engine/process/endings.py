@@ -51,7 +51,7 @@ class Endings:
         member.close_descriptors()
         if self._members.pop(member.number, None) is not None:
             # Whatever the fork left is killed by its own failure; its uid rests until that is surely over.
-            self._world.loop.call_later(2.0, lambda: self._world.leases.give_back(member.uid))
+            self._world.loop.call_later(2.0, lambda: self._world.release(member))
 
     def memory_event(self, member: Member, descriptor: int, tries: int = _MEMORY_TRIES) -> None:
         """Memory ran out in a member's group, or in a group above it: kill the member whole if it was its own."""
@@ -107,7 +107,7 @@ class Endings:
             self._world.loop.call_later(0.001 * 2**tries, later)
             return
         if gone:
-            self._world.leases.give_back(member.uid)
+            self._world.release(member)
         else:
             sys.stderr.write(
                 f"launcher: the control group of {member.number} does not go; uid {member.uid} is kept\n"

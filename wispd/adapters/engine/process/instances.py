@@ -63,6 +63,8 @@ class Member:
     steal: int = -1
     log: int = -1
     notifier: int = -1
+    schedstat: int = -1
+    network: int = -1  # the network namespace it was given; whoever reaps it gives it back
     pid: int = 0
     group: Group | None = None
     start: StartRequest | None = None
@@ -75,8 +77,9 @@ class Member:
 
     def close_descriptors(self) -> None:
         """Close what has not been handed to the gateway."""
-        descriptors.close_all(fd for fd in (self.link, self.steal, self.log, self.notifier) if fd >= 0)
-        self.link = self.steal = self.log = self.notifier = -1
+        numbers = (self.link, self.steal, self.log, self.notifier, self.schedstat)
+        descriptors.close_all(number for number in numbers if number >= 0)
+        self.link = self.steal = self.log = self.notifier = self.schedstat = -1
 
     def kill(self, *, session: bool) -> None:
         """SIGKILL the first process, and its namespace with it; `session`: its process group instead."""

@@ -27,6 +27,7 @@ from wispd.adapters.engine.process.groups import find_groups
 from wispd.adapters.engine.process.handover import Handover
 from wispd.adapters.engine.process.leases import LAYER_UIDS, Leases, default_range
 from wispd.adapters.engine.process.loop import Loop
+from wispd.adapters.engine.process.networks import Networks
 from wispd.adapters.engine.process.peer import Peer
 from wispd.adapters.engine.process.service import Service, log
 from wispd.adapters.engine.process.supervision import Supervision
@@ -52,6 +53,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         log(f"no sandbox of mode {settings.mode} can be made here: {error}")
         sys.exit(EXIT_FAILED)
     settings = replace(settings, mode=mode)
+    # The supervisor's end is an orderly end: whoever waits here removes the control groups, and a SIGKILL could not.
+    kernel.die_with_parent(signal.SIGTERM)
     if mode == "process":
         kernel.become_subreaper()
         status = _run(settings, groups, boot=given.boot_fd, gateway=given.gateway_fd)
@@ -78,8 +81,9 @@ def _wait(pid: int, groups: Groups) -> NoReturn:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor too, which decides
     os.closerange(3, 1 << 20)  # the supervisor must see the end of PID 1's descriptors, not of our copies
     _, status = os.waitpid(pid, 0)
     groups.clean()
@@ -110,8 +114,15 @@ def _run(settings: LauncherSettings, groups: Groups, *, boot: int, gateway: int)
         service.connect(Peer(loop, link, received=service.receive, ended=service.disconnect))
 
     loop.on_child(service.reap)
+    if settings.mode == "process":  # otherwise the shell does it
+        signal.signal(signal.SIGTERM, lambda *_: loop.stop(EXIT_SUPERVISOR_GONE))
     supervision.watch(connect=connect, gone=lambda: loop.stop(EXIT_SUPERVISOR_GONE))
-    service.on_ready(supervision.ready)
+
+    def failed(message: str) -> None:
+        supervision.failed(message)
+        loop.stop(EXIT_FAILED)
+
+    service.on_ready(supervision.ready, failed=failed)
     service.open()
     if gateway >= 0:
         connect(gateway)
@@ -129,7 +140,14 @@ def _world(settings: LauncherSettings, groups: Groups, loop: Loop) -> World:
     layer_leases = Leases(settings.uid_first + count, LAYER_UIDS if count else 0)
     settings = replace(settings, uid_count=count)  # what layer sandboxes see: instances' uids only
     handover = None if settings.mode == "process" else Handover()
-    world = World(settings, loop, mode=settings.mode, groups=groups, leases=(leases, layer_leases), handover=handover)
+    world = World(
+        settings,
+        loop,
+        groups=groups,
+        leases=(leases, layer_leases),
+        handover=handover,
+        networks=Networks() if settings.mode == "root" else None,
+    )
     missing = sorted({"memory", "cpu", "pids"} - groups.controllers)
     if missing:
         log(f"not limited, no writable control group: {', '.join(missing)}")

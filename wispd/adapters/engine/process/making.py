@@ -86,7 +86,7 @@ class Maker:
             self._order(member, maker)
         except OSError:
             member.close_descriptors()
-            self._world.leases.give_back(uid)
+            self._world.release(member)
             raise
         self._members[member.number] = member
         self._world.loop.call_later(FORK_TIMEOUT_S, lambda: self._expire(member, maker))
@@ -101,7 +101,11 @@ class Maker:
             if member.uid:  # so that /dev/stdout can be opened inside
                 os.fchown(log_end, member.uid, member.uid)
             os.set_blocking(member.link, False)
-            zygote.fork(member, member.kind.network, (member.steal, log_end))
+            given = [member.steal, log_end]
+            if self._world.networks is not None and not zygote.foreign:
+                member.network = self._world.networks.take()
+                given.append(member.network)
+            zygote.fork(member, given)
         finally:
             os.close(log_end)
 

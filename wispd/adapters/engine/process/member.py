@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import os
 import resource
 import socket
-import struct
 import sys
 from typing import Final, NoReturn
 
-from wispd.adapters.engine.process import descriptors, kernel, orders, rootfs
+from wispd.adapters.engine.process import descriptors, kernel, networks, orders, rootfs
 from wispd.adapters.engine.process.orders import ForkOrder
 
 try:
@@ -26,8 +24,6 @@ FILES_MAX: Final = 1024
 FILE_BYTES_MAX: Final = 2 << 30
 PROCESSES_MAX: Final = 1024  # for the uid; the cgroup holds the real limit
 EXIT_BROKEN: Final = 113  # the member could not be made; the reason went to the launcher
-_SIOCSIFFLAGS: Final = 0x8914
-_IFF_UP_RUNNING: Final = 0x41
 
 
 def become(order: ForkOrder, mode: str, *, link: int, log: int) -> NoReturn:
@@ -42,7 +38,8 @@ def become(order: ForkOrder, mode: str, *, link: int, log: int) -> NoReturn:
         try:
             reports.send(orders.REPORT.pack(orders.BORN, 0, order.number))
             notifier = _lock(order, mode)
-            _rehearse()
+            if order.rehearse:
+                _rehearse()
             _report(reports, orders.READY, order.number, notifier)
         except BaseException as error:
             text = f"{type(error).__name__}: {error}".encode()[:512]
@@ -72,7 +69,7 @@ def _lock(order: ForkOrder, mode: str) -> int | None:
         if mode == "user":
             map_own_ids(INSIDE_UID)
             kernel.drop_bounding_capabilities()
-        _enter_namespaces(order.scratch_bytes)
+        _enter_namespaces(order)
     _limit(own_uid=mode == "root")
     if order.uid:
         os.setgroups([])
@@ -89,12 +86,12 @@ def _lock(order: ForkOrder, mode: str) -> int | None:
     return seccomp.install(network) if seccomp is not None else None
 
 
-def _enter_namespaces(scratch_bytes: int) -> None:
+def _enter_namespaces(order: ForkOrder) -> None:
     rootfs.mount_proc()
-    rootfs.mount_scratch(scratch_bytes)
+    rootfs.mount_scratch(order.scratch_bytes)
     kernel.set_hostname("instance")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP_RUNNING))
+    if order.own_network:
+        networks.loopback_up()
 
 
 def map_own_ids(inside: int) -> None:
@@ -137,8 +134,5 @@ def _rehearse() -> None:
 def _serve() -> int:
     from wisp import runtime  # noqa: PLC0415 - preloaded by the zygote
 
-    # Nothing of the platform but `wisp` stays importable, not even what built this sandbox.
-    for name in [name for name in sys.modules if name.split(".")[0] == "wispd"]:
-        del sys.modules[name]
     runtime.serve(socket.socket(fileno=LINK_FD))
     return 0

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import Final
 
 # launcher → zygote
-FORK: Final = 1  # a member; descriptors: link, log
+FORK: Final = 1  # a member; descriptors: link, log, with NETWORK a network namespace
 LAYER: Final = 2  # a layer sandbox with its zygote; descriptors: the zygote's orders, its reports
 IMPORT: Final = 3  # (layer zygote) the layer is mounted: import it
 # process → launcher, on the report socket
@@ -22,9 +22,13 @@ LAYER_INIT: Final = 3  # first process of a layer sandbox
 LAYER_ZYGOTE: Final = 4  # its zygote waits for IMPORT
 ZYGOTE_READY: Final = 5  # the zygote forks from now on; `value`: threads it has (above 1: must not fork)
 
-ORDER: Final = Struct("<BBHIQQ")  # type, network index, 0, uid, number, scratch bytes
+ORDER: Final = Struct("<BBHIQQ")  # type, network index, bits, uid, number, scratch bytes
 REPORT: Final = Struct("<BxHxxxxQ")  # type, 0, value, number
 REPORT_MAX: Final = 1024
+
+# bits of a FORK
+REHEARSE: Final = 1  # see ForkOrder
+NETWORK: Final = 2  # a network namespace comes along; without it the member gets a fresh one
 
 ORDERS_FD: Final = 3
 REPORTS_FD: Final = 4
@@ -48,9 +52,15 @@ class ZygoteSettings:
 
 @dataclass(frozen=True, slots=True)
 class ForkOrder:
-    """One member to fork. `uid` 0: keep the own one."""
+    """One member to fork. `uid` 0: keep the own one.
+
+    `rehearse`: for the pool. A start that waits for this very member pays for the pages it writes to only once, and
+    a rehearsal would make it wait for more of them.
+    """
 
     number: int
     uid: int
     network: str
     scratch_bytes: int
+    rehearse: bool = True
+    own_network: bool = True  # it made its network namespace itself

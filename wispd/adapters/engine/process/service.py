@@ -21,6 +21,7 @@ from wispd.adapters.engine.process.world import World
 from wispd.adapters.engine.process.zygotes import Zygote
 
 REFILL_PAUSE_S: Final = 0.003  # after a start, the new instance has the processors first
+ZYGOTE_TRIES: Final = 3  # at the launcher's own start
 _SAMPLES_AT_ONCE: Final = 100
 _SAMPLES_MAX: Final = 1000
 REASON: Final = {name: index for index, name in enumerate(protocol.REASONS)}
@@ -50,10 +51,13 @@ class Service:
         self._peer: Peer | None = None
         self._quiet_until_ns = 0
         self._refill_due = False
+        self._lost_before_ready = 0
+        self._failed: Callable[[str], None] = log
 
-    def on_ready(self, ready: Callable[[], None]) -> None:
-        """Call once, when the first zygote forks."""
+    def on_ready(self, ready: Callable[[], None], *, failed: Callable[[str], None]) -> None:
+        """Call `ready` once, when the first zygote forks; `failed` instead when it can't be brought to."""
         self._world.ready = ready
+        self._failed = failed
 
     def open(self) -> None:
         """Start the node's own runtime and fill its pool. Raises `OSError`."""
@@ -178,12 +182,10 @@ class Service:
 
     def _announce(self, member: Member, request: StartRequest) -> None:
         member.start, member.assigned = request, True
-        self._world.watch_memory(member, self._endings.memory_event)
         given = [member.link, member.steal, member.log]
-        schedstat = self._world.schedstat(member.pid)
-        if schedstat >= 0:
-            given.append(schedstat)
-        member.link = member.steal = member.log = -1
+        if member.schedstat >= 0:
+            given.append(member.schedstat)
+        member.link = member.steal = member.log = member.schedstat = -1
         spent_ns = time.monotonic_ns() - request.received_ns
         answer = (protocol.STARTED, int(member.pooled), request.ticket, member.number, spent_ns)
         self._tell(protocol.STARTED_MESSAGE.pack(*answer), given)
@@ -223,6 +225,9 @@ class Service:
             self._layer_zygotes.lost(zygote)
         else:
             self._maker.lost(zygote)
+            self._lost_before_ready += not self._world.was_ready
+            if self._lost_before_ready >= ZYGOTE_TRIES:
+                self._failed("no sandbox can be made here: its first process ends; the log says why")
         self._refill_after(0.1)
 
     def layer_waits(self, zygote: Zygote) -> None:
@@ -232,6 +237,8 @@ class Service:
         self._endings.watch(member)
         try:
             self._world.enclose(member)
+            self._world.watch_memory(member, self._endings.memory_event)
+            self._world.open_schedstat(member)
         except OSError as error:
             log(f"control group of member {member.number}: {error}")
             self._endings.stop(member)

@@ -29,6 +29,10 @@ class Supervision:
         """Say that starts are possible."""
         self._tell({"type": "ready"})
 
+    def failed(self, message: str) -> None:
+        """Say that starts will never be possible, and why."""
+        self._tell({"type": "failed", "message": message[:4096]})
+
     def _tell(self, message: dict[str, str]) -> None:
         with contextlib.suppress(OSError):
             self._link.send(json.dumps(message).encode())

@@ -14,6 +14,7 @@ from wispd.adapters.engine.process.handover import Handover
 from wispd.adapters.engine.process.instances import Member, StartRequest
 from wispd.adapters.engine.process.leases import Leases
 from wispd.adapters.engine.process.loop import Loop
+from wispd.adapters.engine.process.networks import Networks
 
 # What a member has copied before its group counts it; measured 1.5 to 2 MiB.
 MEMBER_BYTES: Final = 2 << 20
@@ -28,17 +29,19 @@ class World:
         settings: LauncherSettings,
         loop: Loop,
         *,
-        mode: str,
         groups: Groups,
         leases: tuple[Leases, Leases],
         handover: Handover | None,
+        networks: Networks | None,
     ) -> None:
         self.settings = settings
         self.loop = loop
-        self.mode = mode
+        self.mode = settings.mode
         self.groups = groups
         self.leases, self.layer_leases = leases
         self._handover = handover
+        self.networks = networks
+        self.was_ready = False
         self.ready: Callable[[], None] = lambda: None
 
     @property
@@ -56,8 +59,9 @@ class World:
 
     def note_ready(self) -> None:
         """The first zygote forks: the launcher serves."""
-        call, self.ready = self.ready, lambda: None
-        call()
+        if not self.was_ready:
+            self.was_ready = True
+            self.ready()
 
     def enclose(self, member: Member) -> None:
         """Make a forked member's control group and put it in. Raises `OSError`."""
@@ -90,12 +94,17 @@ class World:
                 member.memory_event = descriptor
                 self.loop.add(descriptor, lambda: event(member, descriptor))
 
-    def schedstat(self, pid: int) -> int:
-        """An open /proc/<pid>/schedstat; -1 where there is none."""
-        try:
-            return os.open(f"/proc/{pid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return -1
+    def open_schedstat(self, member: Member) -> None:
+        """Open /proc/<pid>/schedstat for the gateway, where there is one."""
+        with contextlib.suppress(OSError):
+            member.schedstat = os.open(f"/proc/{member.pid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+
+    def release(self, member: Member) -> None:
+        """Give back what a member leased; nothing of it is left."""
+        self.leases.give_back(member.uid)
+        if member.network >= 0 and self.networks is not None:
+            self.networks.give_back(member.network)
+            member.network = -1
 
     def usage_bytes(self, member: Member) -> int:
         """Memory of a member now: its group's, else the resident pages of its first process."""

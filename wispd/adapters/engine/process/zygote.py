@@ -14,12 +14,14 @@ import os
 import signal
 import socket
 import sys
+from types import ModuleType
 from typing import Final, NoReturn
 
 from wispd.adapters.engine.process import descriptors, kernel, layers, member, orders, rootfs, seccomp
 from wispd.adapters.engine.process.orders import ForkOrder, ZygoteSettings
 
 OOM_SCORE: Final = 500  # inherited by members: under memory pressure of the host they go before anything of ours
+_HIDDEN: Final[list[ModuleType]] = []  # our own modules, alive but not importable
 _ORDER_MAX: Final = 65_536
 _NETWORKS: Final = ("egress", "none", "private")
 _LAYER_NAMESPACES: Final = member.NAMESPACES | kernel.NEWUSER
@@ -43,8 +45,15 @@ def serve(settings: ZygoteSettings, link: socket.socket, reports: socket.socket)
         packet = descriptors.receive(link, _ORDER_MAX)
         if not packet.content:
             return
-        kind, network, _, uid, number, scratch_bytes = orders.ORDER.unpack(packet.content)
-        order = ForkOrder(number, uid, _NETWORKS[network], scratch_bytes)
+        kind, network, bits, uid, number, scratch_bytes = orders.ORDER.unpack(packet.content)
+        order = ForkOrder(
+            number,
+            uid,
+            _NETWORKS[network],
+            scratch_bytes,
+            rehearse=bool(bits & orders.REHEARSE),
+            own_network=not bits & orders.NETWORK,
+        )
         try:
             if kind == orders.FORK:
                 _fork_member(settings, order, packet.descriptors)
@@ -71,6 +80,8 @@ def _prepare(settings: ZygoteSettings) -> None:
         if settings.mode == "root":
             kernel.drop_bounding_capabilities()  # members inherit it; what we hold ourselves stays
     sys.argv[:] = [""]
+    # Only `wisp` is to be found inside. Here, once, because in a member it would write to a page for every object.
+    _HIDDEN.extend(sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "wispd")
     os.environ.clear()  # the interpreter itself may have set LC_CTYPE
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(OOM_SCORE))
@@ -84,12 +95,15 @@ def _settle() -> None:
 
 
 def _fork_member(settings: ZygoteSettings, order: ForkOrder, given: list[int]) -> None:
-    link, log = given
+    link, log = given[:2]
     flags = kernel.CLONE_PARENT
     if settings.mode != "process":
         flags |= member.NAMESPACES
     if settings.mode == "user":
         flags |= kernel.NEWUSER
+    if not order.own_network:
+        kernel.setns(given[2], kernel.NEWNET)  # we need none ourselves, and stay until the next
+        flags &= ~kernel.NEWNET
     if kernel.clone(flags) == 0:
         member.become(order, settings.mode, link=link, log=log)
 

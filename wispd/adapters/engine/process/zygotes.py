@@ -54,10 +54,11 @@ class Zygote:
     foreign: bool = False
     pending: dict[int, Member] = field(default_factory=dict)
 
-    def fork(self, member: Member, network: int, given: tuple[int, int]) -> None:
+    def fork(self, member: Member, given: list[int]) -> None:
         """Order a member; its report follows, or `zygote_lost`. Raises `OSError` when it is gone or choked."""
-        order = orders.ORDER.pack(orders.FORK, network, 0, member.uid, member.number, member.scratch_bytes)
-        descriptors.send(self.orders, order, given)
+        bits = orders.REHEARSE * member.pooled | orders.NETWORK * (member.network >= 0)
+        order = (orders.FORK, member.kind.network, bits, member.uid, member.number, member.scratch_bytes)
+        descriptors.send(self.orders, orders.ORDER.pack(*order), given)
         self.pending[member.number] = member
 
     def import_layer(self) -> None:
