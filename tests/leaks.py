@@ -52,7 +52,7 @@ def _processes(mark: str, *, spared: frozenset[tuple[int, str]]) -> set[tuple[in
 
 
 def _strangers(mark: str) -> bool:
-    """Do others run nodes on this machine? Their control groups cannot be told from ours, except where CI is alone."""
+    """Do others run nodes on this machine? Their control groups look like ours. CI is alone."""
     if os.environ.get("CI") == "true":
         return False
     table = _table()
