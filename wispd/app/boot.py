@@ -88,6 +88,7 @@ class BootLink:
         self._peer = Peer(fd)
         first = self._peer.receive()
         if first is None or first[0].type != "boot" or first[0].settings is None:
+            self._peer.close()
             raise SystemExit("the supervisor is gone")
         message, self.descriptors = first
         self.role = message.role
@@ -113,6 +114,9 @@ class BootLink:
     def failed(self, message: str) -> None:
         """The role can't serve, and why."""
         self._tell(Message(type="failed", message=message[:4096]))
+
+    def close(self) -> None:
+        self._peer.close()
 
     def _tell(self, message: Message) -> None:
         with contextlib.suppress(OSError):  # gone: its end of file says so
