@@ -141,9 +141,7 @@ def test_right_entries() -> None:
 
 
 def test_resolver_files() -> None:
-    text = (
-        "# by hand\nsearch lan\nnameserver 10.0.0.2\nnameserver fe80::1%eth0\nnameserver x\noptions ndots:2\n"
-    )
+    text = "# by hand\nsearch lan\nnameserver 10.0.0.2\nnameserver fe80::1%eth0\nnameserver x\noptions ndots:2\n"
     assert egress.resolvers(text) == ["10.0.0.2", "fe80::1%eth0"]
     assert egress.resolvers("") == ["127.0.0.1"]
     assert egress.resolver_file(text).splitlines()[-1] == "options use-vc"

@@ -23,9 +23,7 @@ whole_frames = st.builds(
 
 
 def packed(frame: Frame) -> bytes:
-    return frames.pack(
-        frame.type, frame.call, flags=frame.flags, meta=frame.meta, head=frame.head, body=frame.body
-    )
+    return frames.pack(frame.type, frame.call, flags=frame.flags, meta=frame.meta, head=frame.head, body=frame.body)
 
 
 @given(whole_frames)

@@ -8,6 +8,7 @@ An end of file from the client counts as its leaving: an HTTP client has no reas
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import TYPE_CHECKING, cast
 
 from wispd.base.errors import Fault
@@ -140,8 +141,14 @@ class Connection(Answering):
             self._body = BodyReader(head.length, strict=self._server.heads.strict)
         if self._server.draining:
             self.refuse(Fault("draining", "the node is shutting down", retry_after_s=1))
-        else:
+            return
+        try:
             self._application.requested(self)
+        except Exception:
+            traceback.print_exc()
+            if self.phase is _BUSY:
+                self._last = True
+                self.refuse(Fault("internal", "the gateway failed on this request; its log says how"))
 
     def _fail(self, fault: Fault) -> None:
         """Answer what could not be read as a request, and close."""
