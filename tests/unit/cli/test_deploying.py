@@ -1,0 +1,126 @@
+"""What `wisp deploy` makes of flags, folders and wisp.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wispd.base.errors import Fault
+from wispd.cli import manifest
+from wispd.cli.deploying import chosen_functions, default_name, document, merged
+
+GIVEN: dict[str, Any] = {"env": (), "allow": ()}
+
+
+def test_nothing_given_sends_nothing() -> None:
+    assert document(GIVEN) == {}
+
+
+def test_flags_become_the_document() -> None:
+    given = GIVEN | {
+        "handler": "a:b",
+        "memory": "256MB",
+        "timeout": "5s",
+        "concurrency": 2,
+        "cpu": 0.5,
+        "env": ("A=1", "B=x=y"),
+        "network": "none",
+        "allow": ("127.0.0.1:5432",),
+        "access": "token",
+        "instances_min": 0,
+        "instances_max": 3,
+        "idle": "1m",
+    }
+    assert document(given) == {
+        "handler": "a:b",
+        "memory": "256MB",
+        "timeout": "5s",
+        "concurrency": 2,
+        "cpu": 0.5,
+        "access": "token",
+        "env": {"A": "1", "B": "x=y"},
+        "network": {"mode": "none", "allow": ["127.0.0.1:5432"]},
+        "instances": {"min": 0, "max": 3, "idle": "1m"},
+    }
+
+
+@pytest.mark.parametrize("text", ["A", "=1", ""])
+def test_a_variable_without_a_name_or_value_is_refused(text: str) -> None:
+    with pytest.raises(Fault, match="NAME=VALUE"):
+        document(GIVEN | {"env": (text,)})
+
+
+def test_flags_win_over_the_manifest_key_by_key() -> None:
+    table = {"memory": "1GB", "env": {"A": "1", "B": "2"}, "instances": {"min": 1}}
+    flags = {"env": {"B": "3"}, "instances": {"max": 5}}
+    assert merged(table, flags) == {
+        "memory": "1GB",
+        "env": {"A": "1", "B": "3"},
+        "instances": {"min": 1, "max": 5},
+    }
+
+
+def test_a_name_is_made_of_the_folder_or_file(tmp_path: Path) -> None:
+    folder = tmp_path / "my app (2)"
+    folder.mkdir()
+    (folder / "thing.py").write_text("")
+    assert default_name(folder) == "my-app-2"
+    assert default_name(folder / "thing.py") == "thing"
+    (tmp_path / "世界").mkdir()
+    with pytest.raises(Fault, match="--name"):
+        default_name(tmp_path / "世界")
+
+
+def test_functions_of_a_manifest_or_one_of_them(tmp_path: Path) -> None:
+    declared: dict[str, dict[str, Any]] = {"a": {}, "b": {"memory": "1GB"}}
+    assert chosen_functions(tmp_path, declared, None) == declared
+    assert chosen_functions(tmp_path, declared, "b") == {"b": {"memory": "1GB"}}
+    assert chosen_functions(tmp_path, {}, "c") == {"c": {}}
+    with pytest.raises(Fault, match="a, b"):
+        chosen_functions(tmp_path, declared, "c")
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / manifest.FILE_NAME).write_text(text)
+    return folder
+
+
+def test_a_manifest_is_read(tmp_path: Path) -> None:
+    text = '[app]\nname = "photos"\n[functions.thumb]\nhandler = "t:make"\nenv = { SIZE = "128" }\n'
+    assert manifest.read(write(tmp_path, text)) == {"thumb": {"handler": "t:make", "env": {"SIZE": "128"}}}
+
+
+def test_no_manifest_is_fine(tmp_path: Path) -> None:
+    assert manifest.read(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "hint"),
+    [
+        ("[functions.a]\nmemroy = 1\n", 2, "did you mean memory?"),
+        ("[functions.b]\nmemory = 1\n\n[functions.a]\ntimeout = 1\ntimeuot = 2\n", 6, "did you mean timeout?"),
+        ("[functons.a]\n", 1, "did you mean functions?"),
+        ('[app]\nname = "x"\n[functions.a.instnces]\nmin = 1\n', 3, "did you mean instances?"),
+        ("[functions.a]\nxyzzy = 1\n", 2, "there are handler"),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_line(tmp_path: Path, text: str, line: int, hint: str) -> None:
+    with pytest.raises(Fault) as refused:
+        manifest.read(write(tmp_path, text))
+    assert f"{manifest.FILE_NAME}:{line}: " in refused.value.message
+    assert hint in refused.value.message
+
+
+def test_what_comes_later_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(Fault) as refused:
+        manifest.read(write(tmp_path, '[functions.a]\nsecrets = ["X"]\n'))
+    assert refused.value.code == "not_implemented"
+
+
+@pytest.mark.parametrize("text", ["[functions", "functions = 1", "[functions]\na = 1\n"])
+def test_a_broken_manifest_is_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(Fault) as refused:
+        manifest.read(write(tmp_path, text))
+    assert manifest.FILE_NAME in refused.value.message
