@@ -13,6 +13,7 @@ from typing import Final
 QUEUE_AHEAD_NS: Final = 1_000_000  # predicted wait up to which an event queues behind others
 OVERRUN_NS: Final = 2_000_000  # a head that runs longer than this (or OVERRUN_FACTOR × the estimate) is overdue
 OVERRUN_FACTOR: Final = 10
+STARVED_MAX_NS: Final = 10_000_000  # no event waits longer behind another, whatever the head waits for
 DEPTH_MAX: Final = 64  # frames ahead at most, whatever the estimate says: they wait in one socket's buffer
 UTILISATION: Final = 0.7  # of the warm target
 ESTIMATE_WEIGHT: Final = 0.125  # of a new run time in the smoothed one (TCP's SRTT gain, RFC 6298)
@@ -51,6 +52,17 @@ def smooth(estimate_ns: int, run_ns: int) -> int:
     if estimate_ns == 0:
         return max(run_ns, 1)
     return max(1, int(estimate_ns + (run_ns - estimate_ns) * ESTIMATE_WEIGHT))
+
+
+def is_overdue(*, running_ns: int, estimate_ns: int, looked_ns: int, starved_ns: int) -> bool:
+    """Is the head of a queue to be given up as quick, so that those behind it go elsewhere?
+
+    `starved_ns` is how much of the last `looked_ns` it waited for a CPU: where that is most of it, the machine is
+    full, and one more instance would only share the same CPU.
+    """
+    if running_ns <= overdue_ns(estimate_ns):
+        return False
+    return running_ns > STARVED_MAX_NS or starved_ns * 2 < looked_ns
 
 
 def overdue_ns(estimate_ns: int) -> int:

@@ -34,6 +34,10 @@ class RunDelay:
         self._seen_ns = now_ns
         return waited
 
+    def total_ns(self) -> int:
+        """Return all the time the main thread waited for a CPU."""
+        return self._read()
+
     def cpu_ns(self) -> int:
         """Return the CPU time of the main thread so far."""
         return self._field(0)

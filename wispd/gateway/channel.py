@@ -57,6 +57,7 @@ class Channel:
     __slots__ = (
         "_clock",
         "_cpu_ns",
+        "_looked",
         "_delay",
         "_held",
         "_owner",
@@ -117,6 +118,7 @@ class Channel:
         self.last_answer_ns = 0
         self.idle_since_ns = self.started_ns
         self._cpu_ns = 0
+        self._looked = (self.started_ns, 0)
         self._delay = RunDelay(started.schedstat_fd)
         self._share = BusyShare() if self.multiplexed else None
         self.link: FrameLink = SeqpacketLink(loop, started.link_fd, started.steal_fd, self)
@@ -191,6 +193,12 @@ class Channel:
             cpu_ns = self._delay.cpu_ns()
             self.hot = cpu_ns - self._cpu_ns > target * seconds * 1e9
             self._cpu_ns = cpu_ns
+
+    def starvation(self, now_ns: int) -> tuple[int, int]:
+        """Return how long ago this was last asked, and how much of that the instance waited for a CPU."""
+        at_ns, waited_ns = self._looked
+        self._looked = (now_ns, self._delay.total_ns())
+        return now_ns - at_ns, self._looked[1] - waited_ns
 
     def close(self) -> None:
         """Give all descriptors back. Idempotent."""

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from wisp.runtime.frames import CANCEL, CANCEL_DEADLINE, FAILURE_SETTINGS, Frame, pack
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
-from wispd.gateway.balancing import DEPTH_MAX, QUEUE_AHEAD_NS, Choice, choose, overdue_ns, smooth, warm_target
+from wispd.gateway.balancing import DEPTH_MAX, QUEUE_AHEAD_NS, Choice, choose, is_overdue, smooth, warm_target
 from wispd.gateway.channel import Channel
 from wispd.gateway.opening import init_settings
 from wispd.gateway.roster import Roster
@@ -148,8 +148,12 @@ class Pool:
         if len(channel.inflight) < 2 or channel.stopping:
             return False
         head = next(iter(channel.inflight.values()))
+        now_ns = self._clock.monotonic_ns()
         begun_ns = max(head.sent_ns, channel.last_answer_ns)
-        if self._clock.monotonic_ns() - begun_ns > overdue_ns(self.estimate_ns):
+        looked_ns, starved_ns = channel.starvation(now_ns)
+        estimate_ns = self.estimate_ns
+        running_ns = now_ns - begun_ns
+        if is_overdue(running_ns=running_ns, estimate_ns=estimate_ns, looked_ns=looked_ns, starved_ns=starved_ns):
             channel.overdue = True
             self.requeue(channel.take_back())
         return len(channel.inflight) > 1
