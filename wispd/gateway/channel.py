@@ -57,9 +57,9 @@ class Channel:
     __slots__ = (
         "_clock",
         "_cpu_ns",
-        "_looked",
         "_delay",
         "_held",
+        "_looked",
         "_owner",
         "_pipe",
         "_share",
