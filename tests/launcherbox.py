@@ -81,7 +81,11 @@ class Box:
         self.engine = ProcessEngine(self.events, data=self.data, loop=self.loop)
         self.started: list[Started] = []
         self._ticket = 0
-        self.launch()
+        try:
+            self.launch()
+        except RuntimeError:
+            self.close()
+            raise
 
     def launch(self) -> None:
         """Start a launcher and wait until the engine can use it."""

@@ -157,6 +157,11 @@ def test_nothing_survives_a_killed_parent(own_box: MakeBox) -> None:
     assert groups_of(box) == []
 
 
+def test_a_launcher_refuses_a_level_this_host_does_not_give(own_box: MakeBox) -> None:
+    with pytest.raises(RuntimeError, match="75"):
+        own_box(mode="process", level="namespaces")
+
+
 def test_a_terminated_launcher_leaves_nothing(own_box: MakeBox) -> None:
     box = own_box()
     pids = running(box)

@@ -22,11 +22,11 @@ def run(boot: BootLink) -> int:
 
 
 def launcher_settings(settings: Settings) -> LauncherSettings:
-    """What the launcher needs of a node's settings; `level` is the least one to accept."""
-    modes = {"full": "root", "process": "process"}
+    """What the launcher needs of a node's settings."""
     return LauncherSettings(
         data=settings.data_dir,
-        mode=modes.get(settings.level, "auto"),
+        mode="process" if settings.level == "process" else "auto",
+        level=settings.level,
         service_uid=max(settings.service_uid, 0),
         uid_first=settings.uid_first + 1 if settings.uid_first else 0,
         uid_count=settings.uid_count - 1,

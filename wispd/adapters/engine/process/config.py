@@ -15,6 +15,7 @@ class LauncherSettings:
 
     data: str  # the node's data directory
     mode: str = "auto"  # auto, or one of orders.MODES
+    level: str = ""  # of isolation, the least to accept; empty: whatever there is
     service_uid: int = 0  # who owns the data directory; 0: whoever runs the node
     uid_first: int = 0  # first uid of instances; 0: computed from the data directory
     uid_count: int = 0

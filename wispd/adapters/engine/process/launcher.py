@@ -29,6 +29,7 @@ from wispd.adapters.engine.process.leases import LAYER_UIDS, Leases, default_ran
 from wispd.adapters.engine.process.loop import Loop
 from wispd.adapters.engine.process.networks import Networks
 from wispd.adapters.engine.process.peer import Peer
+from wispd.adapters.engine.process.protocol import LEVELS
 from wispd.adapters.engine.process.service import Service, log
 from wispd.adapters.engine.process.supervision import Supervision
 from wispd.adapters.engine.process.world import World
@@ -106,8 +107,14 @@ def _first_process(settings: LauncherSettings, groups: Groups, *, boot: int, gat
 def _run(settings: LauncherSettings, groups: Groups, *, boot: int, gateway: int) -> int:
     _ready_process()
     loop = Loop()
-    service = Service(_world(settings, groups, loop))
     supervision = Supervision(socket.socket(fileno=boot), loop)
+    world = _world(settings, groups, loop)
+    if settings.level and LEVELS.index(world.level) < LEVELS.index(settings.level):
+        supervision.failed(
+            f"isolation level {settings.level} is asked for, this host gives {world.level}: wisp doctor"
+        )
+        return EXIT_FAILED
+    service = Service(world)
 
     def connect(number: int) -> None:
         link = socket.socket(fileno=number)

@@ -38,7 +38,7 @@ class LauncherProcess:
     def wait_ready(self, timeout_s: float = 30.0) -> None:
         """Return when starts are possible. Raises: `TimeoutError`, `RuntimeError` when it ended instead."""
         self.boot.settimeout(timeout_s)
-        if b"ready" not in self.boot.recv(65_536):
+        if b'"ready"' not in self.boot.recv(65_536):
             raise RuntimeError(f"the launcher ended with {self.process.wait(5)}")
 
     def replace_gateway(self) -> socket.socket:
