@@ -20,6 +20,7 @@ from wispd.base.errors import Fault
 FORMAT: Final = 1
 TOKEN_PREFIX: Final = "wisp_"  # noqa: S105  (so that a leaked token is recognised as one)
 FOLDERS: Final = ("code", "layers", "published", "records", "run", "logs", "tmp")
+FREE_MIN_BYTES: Final = 64 * 1024 * 1024  # record segments are preallocated
 LOG_MAX_BYTES: Final = 8 * 1024 * 1024
 _LONGEST_SOCKET: Final = "/run/recorder.sock"
 
@@ -53,6 +54,7 @@ class DataDirectory:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._fds = {"": self._opened(path)}
             self._lock = self._locked()
+            self._check_space()
             self._fds |= {name: self._opened(name, dir_fd=self._fds[""]) for name in FOLDERS}
         except OSError as error:
             raise explained(error, self.path) from error
@@ -95,7 +97,8 @@ class DataDirectory:
                 os.unlink(temporary, dir_fd=directory)
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory)
             try:
-                os.write(fd, content)
+                if os.write(fd, content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 if not private:
                     self.adopt(fd)
                 if durable:
@@ -139,6 +142,13 @@ class DataDirectory:
         if status.st_mode & 0o077:
             os.fchmod(fd, 0o700)
         return fd
+
+    def _check_space(self) -> None:
+        space = os.fstatvfs(self._fds[""])
+        free = space.f_bavail * space.f_frsize
+        if free < FREE_MIN_BYTES:
+            text = f"{free >> 20} MB are free for {self.path}, {FREE_MIN_BYTES >> 20} MB are needed"
+            raise Fault("storage_full", f"the disk is full: {text}; free some, or choose another one with --data")
 
     def _locked(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

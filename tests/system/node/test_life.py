@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import httpx
@@ -73,6 +74,19 @@ def test_an_unwritable_data_directory_is_named(offline: Node) -> None:
     assert done.returncode in (4, 5)
     assert "/proc/wisp-node" in done.stderr.decode()
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.needs_root
+def test_a_full_disk_is_named(offline: Node) -> None:
+    offline.path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "wisp-test", str(offline.path)], check=True)
+    try:
+        done = offline.cli("up", "--port", "0", "--admin-port", "0", "--detach")
+        assert done.returncode == 6
+        assert "disk is full" in done.stderr.decode()
+        assert b"Traceback" not in done.stderr
+    finally:
+        subprocess.run(["umount", str(offline.path)], check=True)
 
 
 def test_nobody_else_reads_the_data_directory_or_the_token(shared: Node) -> None:
