@@ -42,13 +42,20 @@ class Serving(Struct, frozen=True, kw_only=True):
     warning: str = ""
 
 
-def run(settings: Settings, announce: Callable[[Serving], None]) -> None:
-    """Run a node in this process until it is told to end. Raises: `Fault` when it can't start."""
+def run(settings: Settings, announce: Callable[[Serving], None], *, detached: bool = False) -> None:
+    """Run a node in this process until it is told to end; `detached`: its own errors go to `logs/supervisor.log`.
+
+    Raises: `Fault` when it can't start.
+    """
     clock = SystemClock()
     known = read_node(Path(settings.data_dir))
     first_uid = settings.uid_first or (known.uid_first if known else 0)
     who = identity.choose(settings.data_dir, uid_first=first_uid, service_uid=settings.service_uid)
     directory = DataDirectory(settings.data_dir, owner_uid=who.service_uid)
+    if detached:
+        log = directory.open_log("supervisor")
+        os.dup2(log, sys.stderr.fileno())
+        os.close(log)
     with contextlib.ExitStack() as stack:
         listeners = claim_ports(settings, directory)
         for listener in listeners.values():
@@ -113,7 +120,7 @@ def main(arguments: list[str]) -> int:
             os.close(ready_fd)
 
     try:
-        run(settings, tell)
+        run(settings, tell, detached=True)
     except Fault as fault:
         tell({"code": fault.code, "message": fault.message})
         return 1

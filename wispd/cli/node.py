@@ -22,6 +22,7 @@ from wispd.cli.output import note, print_json, say
 
 DETACHED_START_S: Final = 90.0
 DOWN_GRACE_S: Final = 30.0  # over the time that running calls have
+LEVEL_WAIT_S: Final = 3.0
 _LOOK_S: Final = 0.05
 
 
@@ -49,13 +50,28 @@ def up(data_dir: str, detach: bool, as_json: bool, **flags: Any) -> None:
 def _say_serving(serving: dict[str, Any], chosen: settings.Settings, *, as_json: bool) -> None:
     if serving.get("warning"):
         note(f"warning: {serving['warning']}")
+    level = _level(serving["admin_url"], chosen.data_dir)
+    if level == "process":
+        note("warning: functions are not isolated here (level process): run only your own code")
+        note("         `wisp doctor --fix` says what would change that")
     if as_json:
-        print_json(serving | {"data_dir": chosen.data_dir})
+        print_json(serving | {"data_dir": chosen.data_dir, "level": level})
         return
     say(f"Wisp is ready.\n  functions  {serving['public_url']}/fn/<name>\n  admin      {serving['admin_url']}")
-    say(f"  data       {chosen.data_dir}")
+    say(f"  data       {chosen.data_dir}\n  isolation  {level or 'not known yet'}")
     if serving.get("token"):
         say(f"  admin token, shown once: {serving['token']}\n  (the command line keeps a copy in the data directory)")
+
+
+def _level(admin_url: str, data_dir: str) -> str:
+    """Return the isolation level of a node that just became ready; "" when it can't be asked."""
+    from wispd.client.node import NodeClient, local
+
+    with contextlib.suppress(Fault):
+        _, token = local(Path(data_dir))
+        with NodeClient(admin_url, token, answer_s=LEVEL_WAIT_S) as client:
+            return str(client.status().get("gateway", {}).get("level", ""))
+    return ""
 
 
 def _detached(chosen: settings.Settings) -> dict[str, Any]:

@@ -26,9 +26,9 @@ class NodeClient:
     Every call raises `Fault`: the node's own, or `unavailable` when it can't be reached.
     """
 
-    def __init__(self, url: str, token: str, *, namespace: str = "default") -> None:
+    def __init__(self, url: str, token: str, *, namespace: str = "default", answer_s: float = ANSWER_S) -> None:
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        timeout = httpx.Timeout(ANSWER_S, connect=CONNECT_S)
+        timeout = httpx.Timeout(answer_s, connect=CONNECT_S)
         # trust_env: a proxy of the environment must not see a local node's token.
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False)
         self._url = url
