@@ -163,7 +163,8 @@ def pack_body(call: int, body: bytes | memoryview, *, more: bool = False) -> lis
     view = memoryview(body)
     frames = []
     for start in range(0, len(view) or 1, BODY_MAX):
-        part = bytes(view[start : start + BODY_MAX])
+        part = view[start : start + BODY_MAX]
         last = start + BODY_MAX >= len(view)
-        frames.append(pack(BODY, call, flags=MORE if more or not last else 0, body=part))
+        flags = MORE if more or not last else 0
+        frames.append(b"".join((HEADER.pack(BODY, flags, 0, 0, call, len(part)), part)))  # one copy of the part
     return frames

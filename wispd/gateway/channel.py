@@ -219,7 +219,7 @@ class Channel:
             if type_ == _OUTCOME:
                 self._outcome(packet, flags, meta, head_len, call)
             elif type_ == _BODY:
-                self._body(call, flags, packet[_HEADER_SIZE + head_len :])
+                self._body(call, flags, memoryview(packet)[_HEADER_SIZE + head_len :])
             else:
                 self._rare(frames.parse(packet))
         except FrameError as error:
@@ -264,7 +264,7 @@ class Channel:
                 return
         self._owner.finished(self, invocation)
 
-    def _body(self, call: int, flags: int, body: bytes) -> None:
+    def _body(self, call: int, flags: int, body: memoryview) -> None:
         invocation = self.inflight.get(call)
         if invocation is None:
             self._stray(call, flags)
@@ -272,7 +272,7 @@ class Channel:
         if not invocation.started_answer:
             raise FrameError(f"body of call {call} before its outcome")
         if flags & _ERROR:
-            invocation.trace = body
+            invocation.trace = bytes(body)
             invocation.error = Fault("function_error", "the function failed while it was streaming its answer")
             self._settle(invocation, Status.ERROR)
             invocation.sink.fault(invocation, invocation.error)

@@ -44,7 +44,7 @@ class _Reply:
         if not more:
             self._close()
 
-    def chunk(self, invocation: Invocation, body: bytes, more: bool) -> None:
+    def chunk(self, invocation: Invocation, body: bytes | memoryview, more: bool) -> None:
         for packet in frames.pack_body(self._number, body, more=more):
             self._send(packet)
         if not more:

@@ -29,10 +29,10 @@ def date_line(unix_s: int) -> bytes:
     return f"Date: {formatdate(unix_s, usegmt=True)}\r\n\r\n".encode()
 
 
-def chunk(body: bytes, more: bool) -> bytes:
+def chunk(body: bytes | memoryview, more: bool) -> bytes:
     """Return `body` as one chunk, with the last one after it unless there is more."""
     if not body:
         return b"" if more else LAST_CHUNK
     if more:
-        return b"%x\r\n%b\r\n" % (len(body), body)
-    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        return b"".join((b"%x\r\n" % len(body), body, b"\r\n"))
+    return b"".join((b"%x\r\n" % len(body), body, b"\r\n0\r\n\r\n"))

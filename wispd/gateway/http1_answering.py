@@ -49,7 +49,7 @@ class Answering(asyncio.Protocol):
         if invocation is self.invocation:
             self._send(status, self._application.decorate(invocation) + block, body, more)
 
-    def chunk(self, invocation: Invocation, body: bytes, more: bool) -> None:
+    def chunk(self, invocation: Invocation, body: bytes | memoryview, more: bool) -> None:
         """Go on with an invocation's answer, as `Sink.chunk`."""
         if invocation is not self.invocation:
             return

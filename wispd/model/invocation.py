@@ -50,8 +50,8 @@ class Sink(Protocol):
     def head(self, invocation: Invocation, status: int, block: bytes, body: bytes, more: bool) -> None:
         """Deliver the answer's start. `block` is validated header lines, each ended by CRLF; no framing headers."""
 
-    def chunk(self, invocation: Invocation, body: bytes, more: bool) -> None:
-        """Deliver the next part of the body."""
+    def chunk(self, invocation: Invocation, body: bytes | memoryview, more: bool) -> None:
+        """Deliver the next part of the body. A view is of immutable bytes: it may be kept."""
 
     def fault(self, invocation: Invocation, fault: Fault) -> None:
         """The invocation failed."""

@@ -202,7 +202,7 @@ class Ear:
         self.heads.append((status, block, body, more))
 
     def chunk(self, invocation: Invocation, body: bytes, more: bool) -> None:
-        self.chunks.append((body, more))
+        self.chunks.append((bytes(body), more))
 
     def fault(self, invocation: Invocation, fault: Fault) -> None:
         self.faults.append(fault)
