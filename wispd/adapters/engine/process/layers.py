@@ -14,6 +14,16 @@ PRELOAD: Final = ".wisp-preload"  # one module a line, learned when the layer wa
 MODULES_MAX: Final = 8
 LISTED_MAX: Final = 64  # modules a .wisp-preload may name
 SCRATCH_BYTES: Final = 64 << 20
+# Numeric libraries start a thread per CPU of the host when they load, and a process with threads must not fork. An
+# instance has one CPU unless it asks for more, so one thread is what suits it.
+ONE_THREAD: Final = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
 
 
 def import_all(root: str = MOUNT) -> int:
@@ -22,11 +32,15 @@ def import_all(root: str = MOUNT) -> int:
     A module that fails is left to the function that imports it, where its error is seen.
     """
     sys.path.append(root)
+    for name in ONE_THREAD:
+        os.putenv(name, "1")
     for name in modules(root):
         try:
             importlib.import_module(name)
         except BaseException:  # noqa: S112 - foreign code raises what it likes
             continue
+    for name in ONE_THREAD:
+        os.unsetenv(name)  # the functions' environment holds what they declare
     return len(os.listdir("/proc/self/task"))
 
 
