@@ -162,13 +162,12 @@ class Supervisor:
     # ── end ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _drain(self) -> None:
-        """Let running calls end; a second signal ends the wait."""
+        """Let running calls end; a second signal ends the wait, however soon it comes."""
         self._write_status("draining")
         gateway = self._roles["gateway"]
-        signalled = len(self._signals)
         drain_s = self._settings.drain_s
         gateway.send(Message(type="drain", deadline_s=drain_s))
-        self._wait(lambda: gateway.drained or not gateway.running, drain_s + DRAIN_GRACE_S, signalled)
+        self._wait(lambda: gateway.drained or not gateway.running, drain_s + DRAIN_GRACE_S, hurried=True)
 
     def _stop_all(self) -> None:
         """End all processes, the launcher last: whatever it started ends with it."""
@@ -183,10 +182,10 @@ class Supervisor:
             role.signal(signal.SIGKILL)
             self._wait(lambda role=role: not role.running, STOP_S)  # type: ignore[misc]
 
-    def _wait(self, condition: Callable[[], bool], seconds: float, signalled: int | None = None) -> None:
+    def _wait(self, condition: Callable[[], bool], seconds: float, *, hurried: bool = False) -> None:
         deadline_ns = self._clock.monotonic_ns() + int(seconds * _NS)
         while not condition() and self._clock.monotonic_ns() < deadline_ns:
-            if signalled is not None and len(self._signals) > signalled:
+            if hurried and len(self._signals) > 1:
                 return
             self._step()
 
