@@ -66,6 +66,8 @@ class Supervisor:
                 for name in ORDER:
                     self._start(name)
                 self._until_ready()
+                if self._signals:  # told to end before it served
+                    return
                 self._write_status("ready")
                 announce()
                 while not self._signals:
