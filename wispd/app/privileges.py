@@ -32,6 +32,7 @@ def drop(uid: int, paths: Iterable[str]) -> None:
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
     os.umask(0o077)
+    kernel.no_new_privileges()
 
 
 def interpreter_paths() -> set[str]:

@@ -347,7 +347,7 @@ class Channel:
             invocation.billed_ns = self._share.left(invocation.number, now, len(self.inflight) + 1)
         else:
             invocation.run_ns = now - start
-            invocation.billed_ns = invocation.run_ns - self._delay.waited(invocation.run_ns)
+            invocation.billed_ns = max(1, invocation.run_ns - self._delay.waited(invocation.run_ns))
             self._leave(invocation)
         self.last_answer_ns = now
         invocation.finished_ns = now

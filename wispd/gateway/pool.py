@@ -302,7 +302,7 @@ class Pool:
         self.peak_bytes = max(self.peak_bytes, exited.peak_bytes)
         channel.link.poll()  # answers that were sent before the end still count
         again = channel.take_back()
-        status, fault = self._verdict(exited, channel.memory_bytes)
+        status, fault = self._verdict(exited, channel)
         if not channel.ready and not channel.stopping:
             self.last_fault = fault
             self._scaler.failed(self)
@@ -312,10 +312,11 @@ class Pool:
         if self.waiting:
             self._scaler.wake(self)
 
-    def _verdict(self, exited: Exited, size: int) -> tuple[Status, Fault]:
+    def _verdict(self, exited: Exited, channel: Channel) -> tuple[Status, Fault]:
+        size = channel.memory_bytes
         if exited.cause is ExitCause.MEMORY_EXHAUSTED:  # several may run out at the same size: it grows once
             self.memory_bytes = max(self.memory_bytes, grown(size, automatic=self.version.memory_bytes == 0))
-        return verdict(exited, memory_bytes=size, grown_bytes=self.memory_bytes)
+        return verdict(exited, ready=channel.ready, memory_bytes=size, grown_bytes=self.memory_bytes)
 
     def _lose(self, channel: Channel, status: Status, fault: Fault) -> None:
         """Everything the instance began is lost."""

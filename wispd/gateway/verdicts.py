@@ -13,10 +13,11 @@ RESERVE_MIN: Final = 32 * 1024 * 1024  # what an active instance reserves at lea
 RESERVE_FACTOR: Final = 1.25  # over the peak that was observed
 
 
-def verdict(exited: Exited, *, memory_bytes: int, grown_bytes: int) -> tuple[Status, Fault]:
+def verdict(exited: Exited, *, ready: bool, memory_bytes: int, grown_bytes: int) -> tuple[Status, Fault]:
     """Return status and reason for invocations that an instance of `memory_bytes` did not finish.
 
-    `grown_bytes` is the size that new instances get (equal where memory is fixed or at its cap).
+    `ready`: it had initialised. `grown_bytes` is the size that new instances get, equal where memory is fixed or at
+    its cap.
     """
     if exited.cause is ExitCause.MEMORY_EXHAUSTED:
         message = f"the function used more than its {memory_bytes >> 20} MB of memory"
@@ -30,6 +31,9 @@ def verdict(exited: Exited, *, memory_bytes: int, grown_bytes: int) -> tuple[Sta
         ExitCause.SIGNALLED: f"it was ended by signal {exited.status}",
         ExitCause.LAUNCHER_LOST: "the launcher was restarted",
     }.get(exited.cause, "it was stopped")
+    if not ready and exited.cause in (ExitCause.EXITED, ExitCause.SIGNALLED):
+        message = f"the instance ended while the function's code was being imported: {how}"
+        return Status.ERROR, Fault("init_failed", message, cause=exited.cause.name.lower())
     fault = Fault("instance_lost", f"the instance is gone: {how}", cause=exited.cause.name.lower())
     return Status.INSTANCE_LOST, fault
 

@@ -205,6 +205,15 @@ def test_failed_import_answers_at_once_with_the_reason(core: Core) -> None:
     assert core.observer.done[0].trace == b"Traceback"
 
 
+def test_an_exit_while_importing_is_named_as_such(core: Core) -> None:
+    _, ear = core.call(version())
+    player = core.engine.grant()
+    assert player.read_invoke()
+    core.engine.bury(player.number, ExitCause.EXITED, 3)
+    assert ear.code == "init_failed"
+    assert "while the function's code was being imported: it exited with code 3" in ear.faults[0].message
+
+
 def test_crash_loop_backs_off_and_callers_fail_by_their_deadline(core: Core) -> None:
     target = version(timeout_s=2)
     ears = [core.call(target)[1] for _ in range(3)]
