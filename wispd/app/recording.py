@@ -24,6 +24,7 @@ from wispd.observe.segments import UNBORN, list_segments, segment_name
 
 STORE_NAME: Final = "records.db"
 LOCK_NAME: Final = "records.lock"
+BEHIND_SEGMENTS: Final = 3
 _SYNC_NS: Final = 1_000_000_000
 _EXPIRE_NS: Final = 600_000_000_000
 _UNBORN_AGE_S: Final = 60.0
@@ -69,6 +70,11 @@ class Recorder:
             self._reset()
             self._sync()
         return self._indexed - before
+
+    @property
+    def behind(self) -> bool:
+        """Does more wait than the segment that is being written and the one before it?"""
+        return len(list_segments(self._folder)) > BEHIND_SEGMENTS
 
     def status(self) -> RecorderStatus:
         """Return how it goes."""

@@ -13,6 +13,7 @@ import uvloop
 
 from wispd.app.boot import BootLink
 from wispd.app.gateway import GatewayNode
+from wispd.app.scheduling import GATEWAY_SLICE_NS, ask_slice
 from wispd.base.clock import SystemClock
 
 _QUIET_S = 0.02  # between two looks whether draining is done
@@ -25,6 +26,7 @@ _MAPPED_ABOVE_BYTES = 32 * 1024 * 1024
 def run(boot: BootLink) -> int:
     """Serve until told to drain, or until the supervisor is gone."""
     keep_memory()
+    ask_slice(GATEWAY_SLICE_NS)
     return uvloop.run(_serve(boot))
 
 

@@ -18,7 +18,9 @@ from typing import Final
 
 from wispd.adapters.store.records_doorbell import SOCKET_NAME, Doorbell
 from wispd.app.boot import BootLink
+from wispd.app.pacing import short_turns
 from wispd.app.recording import Recorder
+from wispd.app.scheduling import BATCH, RECORDER_SLICE_NS, ask_slice
 from wispd.base.clock import SystemClock
 
 _POLL_S: Final = 0.5  # a power loss costs what was not indexed: so much, and the time of a commit
@@ -65,8 +67,11 @@ def _serve(boot: BootLink, recorder: Recorder, doorbell: Doorbell) -> bool:
                 if received[0].type == "drain":
                     return True
             callers = doorbell.callers() if doorbell in ready else []
-            if not callers or any(word == "index" for _, word in callers):
-                recorder.pass_once()
+            if any(word == "index" for _, word in callers) or recorder.behind:
+                recorder.pass_once()  # somebody waits, or there is more than can be done in short turns
+            elif not callers:
+                with short_turns():
+                    recorder.pass_once()
             doorbell.answer(callers, recorder.status())
     return True
 
@@ -77,6 +82,7 @@ def step_back() -> None:
         os.nice(_NICE)
     with contextlib.suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    ask_slice(RECORDER_SLICE_NS, policy=BATCH, nice=_NICE)
     number = _IOPRIO_SET.get(platform.machine())
     if number is not None:
         ctypes.CDLL(None).syscall(number, 1, 0, _IOPRIO_LOWEST)
