@@ -21,6 +21,7 @@ from wispd.adapters.engine.process import descriptors, kernel, layers, member, o
 from wispd.adapters.engine.process.orders import ForkOrder, ZygoteSettings
 
 OOM_SCORE: Final = 500  # inherited by members: under memory pressure of the host they go before anything of ours
+FREED_KEPT_BYTES: Final = 32 << 20  # the largest body and its copies: the next call finds their pages mapped
 _HIDDEN: Final[list[ModuleType]] = []  # our own modules, alive but not importable
 _ORDER_MAX: Final = 65_536
 _NETWORKS: Final = ("egress", "none", "private")
@@ -89,6 +90,7 @@ def _prepare(settings: ZygoteSettings) -> None:
 
 def _settle() -> None:
     """Leave the heap so that a fork copies as few pages as possible."""
+    kernel.keep_freed_memory(FREED_KEPT_BYTES)
     gc.collect()
     gc.freeze()
     gc.disable()
