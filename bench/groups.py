@@ -168,6 +168,14 @@ def deploy(bench: Bench, node: Node) -> None:
     bench.results.add("deploy.folder", percentile(samples, 0.5))
 
 
+def bill(bench: Bench, node: Node) -> None:
+    """The same CPU-bound work, one call after another and many at once: the bill must be the same."""
+    alone, together = node.distinct(bench.names(2, "burn"), FUNCTIONS / "burn")
+    client.many(node.port, [node.path(alone)] * 100, connections=1)
+    client.many(node.port, [node.path(together)] * 100, connections=16)
+    bench.results.add("bill.ratio", node.billed_ms(together) / node.billed_ms(alone))
+
+
 def _good(answer: client.Timed) -> None:
     if not 200 <= answer.status < 300:
         raise RuntimeError(f"answer {answer.status}: {answer.body[:300]!r}")
@@ -183,6 +191,7 @@ GROUPS: dict[str, Callable[[Bench, Node], None]] = {
     "fastapi": fastapi,
     "echo": echo,
     "deploy": deploy,
+    "bill": bill,
     "cold.pool": cold_pool,
     "cold.layer": cold_layer,
     "cold.rate": cold_rate,

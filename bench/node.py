@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import client
 import machine
@@ -125,6 +126,12 @@ class Node:
                 self._ask(link, "DELETE", f"/functions/{name}")
         time.sleep(2)
 
+    def billed_ms(self, name: str) -> float:
+        """Return what a function's calls were billed so far."""
+        with client.Link(self.admin_port) as link:
+            rows: Any = self._ask(link, "GET", f"/usage?function={name}")["items"]
+        return float(sum(row["billed_ms"] for row in rows if row["function"] == name))
+
     def _document(self, folder: Path, layer: Path | None) -> dict[str, object]:
         """Upload what is not there yet; return what a deployment says. Without a trial: that has a row of its own."""
         with client.Link(self.admin_port) as link:
@@ -137,7 +144,7 @@ class Node:
         document = {"code": self._digests[folder], **(asgi if "fastapi" in folder.name else native)}
         return document | ({"layer": self._digests[layer]} if layer else {})
 
-    def _ask(self, link: client.Link, method: str, path: str, body: bytes = b"") -> dict[str, str]:
+    def _ask(self, link: client.Link, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
         """Ask the control API; raises `RuntimeError` unless the answer is a 2xx."""
         kind = "application/json" if body.startswith(b"{") else "application/zip"
         headers = f"Authorization: Bearer {self._token}\r\nContent-Type: {kind}\r\n"

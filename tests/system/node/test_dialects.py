@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import shutil
 import time
@@ -250,3 +251,23 @@ def test_nothing_of_a_version_is_left_for_the_next_one(shared: Node) -> None:
     assert shared.get("/fn/leaver").status_code == 404
     shared.deploy("leaver", leave)
     assert shared.get("/fn/leaver").json() is False
+
+
+def test_bodies_of_any_size_come_back_unchanged_while_many_are_under_way(shared: Node) -> None:
+    """Around every border of the wire format, several at once, through one and through many instances."""
+    source = "def handle(event, context):\n    return event.http.body\n"
+    shared.deploy("echo", source)
+    shared.deploy("echoes", source, "--concurrency", "8")
+    edge = 65_536
+    sizes = [0, 1, edge - 1, edge, edge + 1, 2 * edge, 4 * edge - 1, 4 * edge + 1, 1_000_003, 6 * 1024 * 1024]
+
+    def sent_back(number: int) -> bool:
+        size = sizes[number % len(sizes)]
+        body = random.Random(number).randbytes(size)
+        name = ("echo", "echoes")[number // len(sizes) % 2]
+        answer = httpx.post(f"{shared.url}/fn/{name}", content=body, timeout=60, trust_env=False)
+        assert answer.status_code in (200, 204), answer.text
+        return answer.content == body
+
+    with futures.ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(sent_back, range(4 * len(sizes))))
