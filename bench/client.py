@@ -75,7 +75,8 @@ class Link:
         return bytes(body)
 
     def _chunked(self, received: bytearray, start: int) -> bytes:
-        body = b""
+        """Collect the parts and join them once: a body that grows part by part is copied again and again."""
+        parts: list[bytes] = []
         while True:
             while (end := received.find(b"\r\n", start)) < 0:
                 self._more(received)
@@ -83,9 +84,11 @@ class Link:
             while len(received) < end + 2 + size + 2:
                 self._more(received)
             if not size:
-                return body
-            body += received[end + 2 : end + 2 + size]
+                return b"".join(parts)
+            parts.append(bytes(memoryview(received)[end + 2 : end + 2 + size]))
             start = end + 2 + size + 2
+            if start >= len(received):  # nothing left over: do not carry what was taken along
+                received, start = bytearray(), 0
 
 
 def request_head(host: str, method: str, path: str, *, headers: str = "", length: int = 0) -> bytes:
