@@ -1,4 +1,4 @@
-"""Both kinds of link: what goes in comes out whole and in order; what was not read can be taken back on one of them."""
+"""Both kinds of link: what goes in comes out whole and in order; on one of them the unread can be taken back."""
 
 from __future__ import annotations
 
