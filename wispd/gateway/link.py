@@ -53,22 +53,57 @@ class FrameLink(Protocol):
     def close(self) -> None: ...
 
 
-class SeqpacketLink:
+class _Reading:
+    """What both links do alike: read while there is something, unless paused. Owns the descriptor."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, owner: LinkOwner) -> None:
+        self._loop = loop
+        self._owner = owner
+        self._fd = fd
+        self._socket = socket.socket(fileno=fd)
+        self._socket.setblocking(False)
+        self._paused = False
+        self._open = True
+        loop.add_reader(fd, self._readable)
+
+    def pause(self) -> None:
+        """Stop reading: the instance blocks when the socket's buffer is full."""
+        if self._open and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(self._fd)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._open and self._paused:
+            self._paused = False
+            self._loop.add_reader(self._fd, self._readable)
+
+    def poll(self) -> None:
+        """Read what is there now (before a decision that depends on it)."""
+        if self._open and not self._paused:
+            self._readable()
+
+    def close(self) -> None:
+        """Give the descriptor back. Idempotent."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_writer(self._fd)
+            self._socket.close()
+
+    def _readable(self) -> None:
+        raise NotImplementedError
+
+
+class SeqpacketLink(_Reading):
     """The gateway's end of an instance's SEQPACKET pair. Owns both descriptors."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, link_fd: int, steal_fd: int, owner: LinkOwner) -> None:
-        self._loop = loop
-        self._owner = owner
-        self._socket = socket.socket(fileno=link_fd)
-        self._socket.setblocking(False)
+        super().__init__(loop, link_fd, owner)
         self._steal = socket.socket(fileno=steal_fd)
-        self._fd = link_fd
         self._out: deque[bytes] = deque()
-        self._paused = False
-        self._open = True
         self._write = self._socket.send
         self._read_into = self._socket.recv_into
-        loop.add_reader(link_fd, self._readable)
 
     @property
     def queued(self) -> int:
@@ -105,29 +140,10 @@ class SeqpacketLink:
         self._loop.remove_writer(self._fd)
         return packets
 
-    def pause(self) -> None:
-        """Stop reading: the instance blocks when the socket's buffer is full."""
-        if self._open and not self._paused:
-            self._paused = True
-            self._loop.remove_reader(self._fd)
-
-    def resume(self) -> None:
-        if self._open and self._paused:
-            self._paused = False
-            self._loop.add_reader(self._fd, self._readable)
-
-    def poll(self) -> None:
-        """Read what is there now (before a decision that depends on it)."""
-        if self._open and not self._paused:
-            self._readable()
-
     def close(self) -> None:
         """Give both descriptors back. Idempotent."""
         if self._open:
-            self._open = False
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
-            self._socket.close()
+            super().close()
             self._steal.close()
             self._out.clear()
 
@@ -164,20 +180,13 @@ class SeqpacketLink:
         self._owner.drained()
 
 
-class StreamLink:
+class StreamLink(_Reading):
     """The same over a byte stream (a Unix or TCP connection). Owns the descriptor; takes nothing back."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, owner: LinkOwner) -> None:
-        self._loop = loop
-        self._owner = owner
-        self._socket = socket.socket(fileno=fd)
-        self._socket.setblocking(False)
-        self._fd = fd
+        super().__init__(loop, fd, owner)
         self._out: deque[memoryview] = deque()
         self._decoder = StreamDecoder()
-        self._paused = False
-        self._open = True
-        loop.add_reader(fd, self._readable)
 
     @property
     def queued(self) -> int:
@@ -193,27 +202,10 @@ class StreamLink:
         """Nothing can be proved unread on a stream."""
         return []
 
-    def pause(self) -> None:
-        if self._open and not self._paused:
-            self._paused = True
-            self._loop.remove_reader(self._fd)
-
-    def resume(self) -> None:
-        if self._open and self._paused:
-            self._paused = False
-            self._loop.add_reader(self._fd, self._readable)
-
-    def poll(self) -> None:
-        if self._open and not self._paused:
-            self._readable()
-
     def close(self) -> None:
-        if self._open:
-            self._open = False
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
-            self._socket.close()
-            self._out.clear()
+        """Give the descriptor back. Idempotent."""
+        super().close()
+        self._out.clear()
 
     def _readable(self) -> None:
         try:

@@ -88,11 +88,11 @@ def test_frames_behind_an_overdue_head_are_taken_back_and_run_once(core: Core) -
     ears = [core.call(version())[1] for _ in range(3)]
     core.loop.advance(0.01)
     assert player.read_invoke() is None, "the three waited unread and were taken back"
-    helper = core.engine.grant()
-    helper.ready()
+    other = core.engine.grant()
+    other.ready()
     core.loop.poll()
     for _ in range(3):
-        answer_next(core, helper)
+        answer_next(core, other)
     player.answer(head.call)
     core.loop.poll()
     assert all(len(ear.heads) == 1 for ear in [slow, *ears])
@@ -106,10 +106,10 @@ def test_unread_frames_of_a_dead_instance_go_to_another(core: Core) -> None:
     core.engine.bury(player.number, ExitCause.SIGNALLED, 11)
     assert begun.code == "instance_lost"
     assert not unread.faults
-    helper = core.engine.grant()
-    helper.ready()
+    other = core.engine.grant()
+    other.ready()
     core.loop.poll()
-    answer_next(core, helper)
+    answer_next(core, other)
     assert unread.heads
 
 
