@@ -20,16 +20,22 @@ REST_S: Final = 0.000_35
 
 @contextmanager
 def short_turns() -> Iterator[None]:
-    """Rest REST_S after every WORK_S inside this block. Main thread only; uses SIGALRM."""
+    """Rest REST_S after every WORK_S inside this block. Main thread only; takes SIGALRM for good.
+
+    The handler stays: an alarm that was already on its way when the block ended must find one.
+    """
+    active = True
 
     def rest(_number: int, _frame: FrameType | None) -> None:
-        time.sleep(REST_S)
-        signal.setitimer(signal.ITIMER_REAL, WORK_S)
+        if active:
+            time.sleep(REST_S)
+        if active:
+            signal.setitimer(signal.ITIMER_REAL, WORK_S)
 
-    before = signal.signal(signal.SIGALRM, rest)
+    signal.signal(signal.SIGALRM, rest)
     signal.setitimer(signal.ITIMER_REAL, WORK_S)
     try:
         yield
     finally:
+        active = False
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
