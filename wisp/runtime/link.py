@@ -31,14 +31,14 @@ class CallerGone(ConnectionError):
 class Link:
     """Frames in, frames out.
 
-    `kept` are INVOKE frames that came while something else was awaited; they run afterwards, in order. `open` are the
-    invocations that still take frames (bodies, cancels, credit), by number. `windows`: body bytes are under credit.
+    `kept` are invocations that came while something else was awaited; they run afterwards, in order. `open` are those
+    that still take frames (bodies, cancels, credit), by number. `windows`: body bytes are under credit.
     """
 
     def __init__(self, link: socket.socket, *, windows: bool = False) -> None:
         self.socket = link
         self.windows = windows
-        self.kept: deque[bytes] = deque()
+        self.kept: deque[Invocation] = deque()
         self.open: dict[int, Invocation] = {}
         self.replies: dict[int, deque[frames.Frame]] = {}
         self.reading = False
@@ -96,8 +96,8 @@ class Link:
             pieces.append(piece)
         invocation.open().append(b"".join(pieces))
 
-    def next_invoke(self) -> bytes:
-        """Return the next INVOKE frame, routing all others; the slow way for links that several threads use."""
+    def next_invoke(self) -> Invocation:
+        """Return the next invocation, routing all other frames; the slow way for links that several threads use."""
         self.wait(lambda: bool(self.kept))
         return self.kept.popleft()
 
@@ -163,7 +163,7 @@ class Link:
             self._closed = True
             raise LinkClosed
         if packet[0] == frames.INVOKE:
-            self.kept.append(packet)
+            self._keep(Invocation(packet))
             return
         frame = frames.parse(packet)
         if frame.type == frames.REPLY or (frame.type == frames.BODY and frame.call & frames.OWN_CALL):
@@ -176,6 +176,12 @@ class Link:
         invocation = self.open.get(frame.call)
         if invocation is not None:
             deliver(invocation, frame)
+
+    def _keep(self, invocation: Invocation) -> None:
+        """Let an invocation wait, open for its frames: they may come before anybody takes it."""
+        invocation.open()
+        self.open[invocation.number] = invocation
+        self.kept.append(invocation)
 
 
 def deliver(invocation: Invocation, frame: frames.Frame) -> None:

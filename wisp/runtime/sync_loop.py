@@ -25,9 +25,9 @@ def run(link: Link, capture: Capture, speaker: Speaker) -> None:
     kept, receive, recv = link.kept, link.receive, link.socket.recv
     while True:
         if kept:
-            packet = kept.popleft()
+            answer_one(kept.popleft())
         elif link.shared:
-            packet = link.next_invoke()
+            answer_one(link.next_invoke())
         else:
             link.reading = True
             if link.shared:  # a thread of the function began to use the link just now
@@ -44,20 +44,20 @@ def run(link: Link, capture: Capture, speaker: Speaker) -> None:
             if not packet or packet[0] != INVOKE:
                 link.route(packet)
                 continue
-        answer_one(packet)
+            answer_one(Invocation(packet))
 
 
 def _answering(
     link: Link, capture: Capture, speak: Callable[[Invocation], Answer], *, streaming: bool
-) -> Callable[[bytes], None]:
-    """Return what answers one INVOKE frame."""
+) -> Callable[[Invocation], None]:
+    """Return what answers one invocation."""
     sender = Sender(link, capture)
     send, pack, now, enter = link.socket.send, OUTCOME_ECHO.pack, time.monotonic_ns, current.set
     calls, peak = 0, peak_bytes()
 
-    def answer_one(packet: bytes) -> None:
+    def answer_one(invocation: Invocation) -> None:
         nonlocal calls, peak
-        invocation = Invocation(packet)
+        packet = invocation.packet
         invocation.started_ns = started = now()
         enter(invocation)
         try:

@@ -21,10 +21,7 @@ def run_threads(link: Link, capture: Capture, speaker: Speaker, *, concurrency: 
     """Answer calls until the link ends (`LinkClosed`) or is broken (`FrameError`)."""
     crew = Crew(link, capture, speaker, threads_max=min(concurrency, THREADS_MAX))
     while True:
-        invocation = Invocation(link.next_invoke())
-        invocation.open()
-        link.open[invocation.number] = invocation
-        crew.give(invocation)
+        crew.give(link.next_invoke())
 
 
 class Crew:

@@ -167,7 +167,9 @@ class Channel:
         self.link.send(frames.pack(frames.CANCEL, invocation.number, meta=reason))
 
     def pause(self, invocation: Invocation) -> None:
-        """The client reads slowly: let the instance wait."""
+        """The client reads slowly: let the instance wait. Not for a call that is over: nobody would resume it."""
+        if invocation.number not in self.inflight:
+            return
         if self.multiplexed:
             self._held.setdefault(invocation.number, 0)
         else:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from gateway_harness import Core, Player, version
+from gateway_harness import Core, Ear, Player, version
 
 from wisp.runtime import frames
 from wispd.base.errors import Fault
-from wispd.model.invocation import Status
+from wispd.model.invocation import Invocation, Status
 from wispd.ports.engine import ExitCause
 
 
@@ -106,3 +106,40 @@ def test_launcher_lost_and_restored_serves_those_who_waited(core: Core) -> None:
     core.loop.poll()
     answer_next(core, fresh)
     assert waits.heads
+
+
+class SlowReader(Ear):
+    """A client whose connection is full with the very last bytes of its answer: it pauses while they are written."""
+
+    def __init__(self, core: Core) -> None:
+        super().__init__()
+        self._core = core
+
+    def head(self, invocation: Invocation, status: int, block: bytes, body: bytes, more: bool) -> None:
+        super().head(invocation, status, block, body, more)
+        self._core.dispatcher.pause(invocation)
+
+    def chunk(self, invocation: Invocation, body: bytes, more: bool) -> None:
+        super().chunk(invocation, body, more)
+        self._core.dispatcher.pause(invocation)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_reader_that_is_full_with_the_last_bytes_does_not_stop_the_next_call(core: Core, streamed: bool) -> None:
+    player = core.warm(version())
+    slow, _ = core.call(version())
+    slow.sink = SlowReader(core)
+    frame = player.read_invoke()
+    assert frame
+    if streamed:
+        player.answer(frame.call, flags=frames.MORE)
+        core.loop.poll()
+        core.dispatcher.resume(slow)
+        player.send(frames.pack(frames.BODY, frame.call, body=b"last"))
+    else:
+        player.answer(frame.call)
+    core.loop.poll()
+    assert slow.status is Status.OK
+    _, ear = core.call(version())
+    answer_next(core, player)
+    assert ear.heads, "the instance's link is still paused for a call that is over"

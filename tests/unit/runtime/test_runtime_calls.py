@@ -204,3 +204,25 @@ def test_payloads_have_their_type(tmp_path: Path) -> None:
             (b"application/json", b"[1]"),
         ]
         assert json.loads(driver.outcome(number).body) == [204] * 4
+
+
+@pytest.mark.parametrize("prefix", ["", "async "], ids=["sync", "async"])
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_a_large_body_that_comes_meanwhile_arrives_whole(tmp_path: Path, prefix: str, concurrency: int) -> None:
+    """Its frames come while nobody has taken its event yet: whoever reads the link keeps them for it."""
+    call = "(await wisp.acall('other'))" if prefix else "wisp.call('other')"
+    code = f"""
+    import wisp
+    {prefix}def handle(event):
+        return {call}.data if event.http.path == "/call" else event.http.body
+    """
+    body = bytes(range(256)) * 1_200  # five frames
+    with Driver(tmp_path, code, concurrency=concurrency) as driver:
+        driver.ready()
+        for _ in range(20):
+            calling = driver.http("/call")
+            call_frame = expect_call(driver)
+            large = driver.http("/", method="POST", body=body)
+            driver.send(frames.REPLY, call_frame.call, meta=200, head=JSON_BLOCK, body=b"1")
+            assert driver.outcome(large, window=concurrency > 1).body == body
+            assert driver.outcome(calling).json() == 1
