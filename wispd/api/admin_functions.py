@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from wispd.api.permitting import needs
 from wispd.base.errors import Fault
 from wispd.control.deployments import Deployed, Deployments
 from wispd.control.names import check_name
@@ -45,33 +46,33 @@ def function_routes(
                 tree = await run_in_threadpool(kind.store, file)
         return tree.digest, {"files": tree.files, "bytes": tree.file_bytes}
 
-    @router.post("/packages", status_code=201)
+    @router.post("/packages", status_code=201, **needs("functions.write"))
     async def upload_package(request: Request) -> Response:
         digest, size = await stored(request, code, limit=zip_bytes_max)
         return json_answer({"code": digest, **size}, 201)
 
-    @router.post("/layers", status_code=201)
+    @router.post("/layers", status_code=201, **needs("functions.write"))
     async def upload_layer(request: Request) -> Response:
         digest, size = await stored(request, layers, limit=8 * zip_bytes_max)
         return json_answer({"layer": digest, **size}, 201)
 
-    @router.put("/functions/{name}")
+    @router.put("/functions/{name}", **needs("functions.write"))
     async def deploy(request: Request, namespace: str, name: str) -> Response:
         deployed = await deployments.deploy(namespace, name, await _document(request))
         return json_answer(deployed_view(deployed, urls), 201 if deployed.fresh else 200)
 
-    @router.get("/functions/{name}")
+    @router.get("/functions/{name}", **needs("functions.read"))
     async def show(namespace: str, name: str) -> Response:
         return json_answer(function_view(deployments.show(namespace, name), urls))
 
-    @router.get("/functions")
+    @router.get("/functions", **needs("functions.read"))
     async def functions(request: Request, namespace: str) -> Response:
         limit = whole(request, "limit", 100, PAGE_MAX)
         found = deployments.page(namespace, after=request.query_params.get("cursor", ""), limit=limit + 1)
         more = found[limit - 1].published.name if len(found) > limit else None
         return json_answer({"items": [function_view(one, urls) for one in found[:limit]], "next": more})
 
-    @router.delete("/functions/{name}", status_code=204)
+    @router.delete("/functions/{name}", status_code=204, **needs("functions.write"))
     async def withdraw(namespace: str, name: str) -> Response:
         await deployments.withdraw(namespace, name)
         return Response(status_code=204)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.background import BackgroundTask
 from starlette.responses import Response, StreamingResponse
 
+from wispd.api.permitting import needs
 from wispd.base.errors import Fault
 from wispd.control.dataplane import DataPlane
 from wispd.control.names import check_name
@@ -47,8 +48,9 @@ def invoking_routes(gateway: DataPlane) -> APIRouter:
         response.raw_headers = [(key, value) for key, value in passed if key != b"date"]  # the server here adds it
         return response
 
-    router.add_api_route("", invoke, methods=METHODS, response_model=None, include_in_schema=False)
-    router.add_api_route("/{rest:path}", invoke, methods=METHODS, response_model=None, include_in_schema=False)
+    how = {"methods": METHODS, "response_model": None, "include_in_schema": False} | needs("functions.invoke")
+    router.add_api_route("", invoke, **how)
+    router.add_api_route("/{rest:path}", invoke, **how)
     return router
 
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from wispd.api.admin_functions import json_answer
+from wispd.api.permitting import needs
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.control.dataplane import DataPlane
@@ -107,19 +108,19 @@ def node_routes(view: NodeView) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
 
-    @router.get("/v1/status")
+    @router.get("/v1/status", **needs("node.read"))
     async def status() -> Response:
         return json_answer(await view.status())
 
-    @router.get("/metrics")
+    @router.get("/metrics", **needs("node.read"))
     async def metrics() -> Response:
         return Response(await view.metrics(), media_type=exposition.CONTENT_TYPE)
 
-    @router.get("/healthz")
+    @router.get("/healthz", **needs("open"))
     async def healthz() -> Response:
         return json_answer({"status": "ok"})
 
-    @router.get("/readyz")
+    @router.get("/readyz", **needs("open"))
     async def readyz() -> Response:
         reasons = await view.unready()
         return json_answer({"status": "unready" if reasons else "ok", "reasons": reasons}, 503 if reasons else 200)

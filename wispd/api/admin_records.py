@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from wispd.api.admin_functions import json_answer, whole
+from wispd.api.permitting import needs
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.control.names import check_name
@@ -52,17 +53,17 @@ def record_routes(records: Records, clock: Clock, stopping: asyncio.Event) -> AP
     router = APIRouter(prefix="/v1")
     followers = asyncio.Semaphore(FOLLOWERS_MAX)
 
-    @router.get("/invocations/{invocation_id}")
+    @router.get("/invocations/{invocation_id}", **needs("records.read"))
     async def show(invocation_id: str) -> Response:
         return json_answer(await records.show(invocation_id))
 
-    @router.get("/namespaces/{namespace}/invocations")
+    @router.get("/namespaces/{namespace}/invocations", **needs("records.read"))
     async def invocations(request: Request) -> Response:
         limit = whole(request, "limit", 50, PAGE_MAX)
         page = await records.page(_wanted(request, clock), limit=limit, cursor=request.query_params.get("cursor", ""))
         return json_answer({"items": page.items, "next": page.next or None})
 
-    @router.get("/namespaces/{namespace}/logs")
+    @router.get("/namespaces/{namespace}/logs", **needs("records.read"))
     async def logs(request: Request) -> Response:
         wanted = _wanted(request, clock)
         limit = whole(request, "limit", 500, PAGE_MAX)
@@ -73,7 +74,7 @@ def record_routes(records: Records, clock: Clock, stopping: asyncio.Event) -> AP
         lines = _followed(records, wanted, first, stopping) if follow else _paged(records, wanted, first, limit=limit)
         return StreamingResponse(_held(lines, followers if follow else None), media_type="application/x-ndjson")
 
-    @router.get("/namespaces/{namespace}/usage")
+    @router.get("/namespaces/{namespace}/usage", **needs("records.read"))
     async def usage(request: Request, namespace: str) -> Response:
         by = [word for word in request.query_params.get("by", "function").split(",") if word]
         now_us = clock.unix_ns() // 1000

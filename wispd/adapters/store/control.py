@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
 import msgspec
 
-from wispd.adapters.store.control_schema import open_store
+from wispd.adapters.store.control_session import Session, told
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.model.function import Published, Version
@@ -18,7 +16,6 @@ from wispd.model.published import Entry, Token
 from wispd.ports.catalogue import Registered, Wanted
 
 VERSIONS_MAX: Final = 1000  # of one function; older ones are forgotten
-FILE_NAME: Final = "control.db"
 _SELECT: Final = """
 SELECT f.namespace, f.name, f.enabled, f.concurrency_reserved, f.created_us, f.updated_us, v.fingerprint, v.content
 FROM functions f JOIN versions v ON v.id = f.live
@@ -30,90 +27,87 @@ class ControlStore:
     """Implements `wispd.ports.catalogue.Catalogue`. One thread at a time."""
 
     def __init__(self, data_dir: Path, clock: Clock, *, node_id: bytes, epoch: int) -> None:
-        self._clock = clock
-        self._source = (node_id, epoch)
-        self._changed = False
-        with _told():
-            self._connection = open_store(str(data_dir / FILE_NAME))
+        self._session = Session(data_dir, clock, source=(node_id, epoch))
+        self._connection = self._session.connection
 
     def find(self, namespace: str, name: str) -> Registered | None:
-        rows = self._rows(
+        rows = self._session.rows(
             _SELECT + "WHERE f.namespace = ? AND f.key = ? AND f.name = ?", namespace, name.lower(), name
         )
         return _registered(rows[0]) if rows else None
 
     def page(self, namespace: str, *, after: str, limit: int) -> list[Registered]:
         where = "WHERE f.namespace = ? AND f.key > ? ORDER BY f.key LIMIT ?"
-        return [_registered(row) for row in self._rows(_SELECT + where, namespace, after.lower(), limit)]
+        return [_registered(row) for row in self._session.rows(_SELECT + where, namespace, after.lower(), limit)]
 
     def count(self) -> int:
-        return int(self._rows("SELECT count(*) FROM functions WHERE live IS NOT NULL")[0][0])
+        return int(self._session.rows("SELECT count(*) FROM functions WHERE live IS NOT NULL")[0][0])
 
     def tokens(self) -> list[Token]:
-        rows = self._rows("SELECT digest, role, namespace, expires_us FROM tokens ORDER BY digest")
+        rows = self._session.rows("SELECT digest, role, namespace, expires_us FROM tokens ORDER BY digest")
         return [Token(digest=row[0], role=row[1], namespace=row[2], expires_us=row[3]) for row in rows]
 
     def entries(self) -> Iterator[Entry]:
         yield from self.tokens()
-        with _told():
+        with told():
             for row in self._connection.execute(_SELECT + "ORDER BY f.id"):
                 yield _registered(row).published
 
     def put(self, wanted: Wanted) -> tuple[Registered, bool]:
-        with self._change():
+        with self._session.change():
             function, last = self._function(wanted)
             version, fresh = self._version(function, last, wanted)
             self._routes(function, version)
             self._connection.execute(
                 "UPDATE functions SET live = ?, enabled = ?, concurrency_reserved = ?, updated_us = ? WHERE id = ?",
-                (version.id, wanted.enabled, wanted.concurrency_reserved, self._now_us(), function),
+                (version.id, wanted.enabled, wanted.concurrency_reserved, self._session.now_us(), function),
             )
         found = self.find(version.namespace, version.function)
         assert found is not None, "what was just put is there"
         return found, fresh
 
     def delete(self, namespace: str, name: str) -> bool:
-        rows = self._rows(
+        rows = self._session.rows(
             "SELECT id FROM functions WHERE namespace = ? AND name = ? AND live IS NOT NULL", namespace, name
         )
         if not rows:
             return False
-        with self._change():
+        with self._session.change():
             execute = self._connection.execute
             execute("DELETE FROM routes WHERE function = ?", rows[0])
             execute("DELETE FROM versions WHERE function = ?", rows[0])
-            execute("UPDATE functions SET live = NULL, updated_us = ? WHERE id = ?", (self._now_us(), rows[0][0]))
+            execute(
+                "UPDATE functions SET live = NULL, updated_us = ? WHERE id = ?", (self._session.now_us(), rows[0][0])
+            )
         return True
 
     def add_token(self, token: Token) -> None:
-        with self._change():
+        with self._session.change():
             self._connection.execute(
                 "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (token.digest, token.role, token.namespace, token.expires_us, self._now_us(), *self._source),
+                (
+                    token.digest,
+                    token.role,
+                    token.namespace,
+                    token.expires_us,
+                    self._session.now_us(),
+                    *self._session.source,
+                ),
             )
 
     def commit(self) -> None:
-        if self._changed:
-            try:
-                with _told():
-                    self._connection.execute("COMMIT")
-                self._changed = False
-            except BaseException:
-                self.rollback()
-                raise
+        self._session.commit()
 
     def rollback(self) -> None:
-        self._changed = False
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        self._session.rollback()
 
     def close(self) -> None:
-        self._connection.close()
+        self._session.close()
 
     def _function(self, wanted: Wanted) -> tuple[int, int]:
         """Return the function's row and its last version number; makes the row where there is none."""
         namespace, name = wanted.version.namespace, wanted.version.function
-        rows = self._rows(
+        rows = self._session.rows(
             "SELECT id, last_number, name, live FROM functions WHERE namespace = ? AND key = ?",
             namespace,
             name.lower(),
@@ -130,19 +124,19 @@ class ControlStore:
         self._connection.execute(
             "INSERT INTO functions (namespace, name, key, enabled, concurrency_reserved, last_number, created_us, "
             "updated_us, node_id, epoch) VALUES (?, ?, ?, 1, -1, 0, ?, ?, ?, ?)",
-            (namespace, name, name.lower(), self._now_us(), self._now_us(), *self._source),
+            (namespace, name, name.lower(), self._session.now_us(), self._session.now_us(), *self._session.source),
         )
         return self._connection.last_insert_rowid(), 0
 
     def _version(self, function: int, last: int, wanted: Wanted) -> tuple[Version, bool]:
-        same = self._rows(
+        same = self._session.rows(
             "SELECT content FROM versions WHERE function = ? AND fingerprint = ?", function, wanted.fingerprint
         )
         if same:
             return _decoder.decode(same[0][0]), False
-        version = msgspec.structs.replace(wanted.version, number=last + 1, created_us=self._now_us())
+        version = msgspec.structs.replace(wanted.version, number=last + 1, created_us=self._session.now_us())
         content = msgspec.json.encode(version)
-        row = (version.id, function, last + 1, wanted.fingerprint, content, version.created_us, *self._source)
+        row = (version.id, function, last + 1, wanted.fingerprint, content, version.created_us, *self._session.source)
         self._connection.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         self._connection.execute("UPDATE functions SET last_number = ? WHERE id = ?", (last + 1, function))
         if last >= VERSIONS_MAX:
@@ -155,7 +149,7 @@ class ControlStore:
         """Give the function its routes, which nobody else may have."""
         self._connection.execute("DELETE FROM routes WHERE function = ?", (function,))
         for route in version.routes:
-            taken = self._rows(
+            taken = self._session.rows(
                 "SELECT f.namespace, f.name FROM routes r JOIN functions f ON f.id = r.function "
                 "WHERE r.host = ? AND r.method = ? AND r.path = ?",
                 *(route.host, route.method, route.path),
@@ -165,24 +159,6 @@ class ControlStore:
                 raise Fault("conflict", f"the route {shown} belongs to function {taken[0][1]!r} in {taken[0][0]!r}")
             row = (route.host, route.method, route.path, function)
             self._connection.execute("INSERT INTO routes VALUES (?, ?, ?, ?)", row)
-
-    def _now_us(self) -> int:
-        return self._clock.unix_ns() // 1000
-
-    def _rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
-        with _told():
-            found: list[tuple[Any, ...]] = self._connection.execute(sql, arguments).fetchall()
-            return found
-
-    @contextmanager
-    def _change(self) -> Iterator[None]:
-        """One change of the open transaction: all of it, or nothing."""
-        with _told():
-            if not self._changed:
-                self._connection.execute("BEGIN IMMEDIATE")
-                self._changed = True
-            with self._connection:  # a savepoint
-                yield
 
 
 def _registered(row: tuple[Any, ...]) -> Registered:
@@ -195,13 +171,3 @@ def _registered(row: tuple[Any, ...]) -> Registered:
         concurrency_reserved=reserved,
     )
     return Registered(published=published, fingerprint=fingerprint, created_us=created_us, updated_us=updated_us)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except apsw.FullError as error:
-        raise Fault("storage_full", f"control.db can't grow: {error}") from error
-    except apsw.Error as error:
-        raise Fault("unavailable", f"control.db can't be used: {error}") from error
