@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import sys
 from typing import Final
 
@@ -11,9 +9,10 @@ import click
 
 from wispd.base.errors import Fault
 from wispd.cli.failures import INTERRUPTED, report, report_usage
+from wispd.cli.grouping import LazyGroup
 from wispd.cli.output import note
 
-# name → (module, attribute, one line of help)
+# name → (module, attribute, one line of help). A command with subcommands is a `click.group(cls=grouping.Group)`.
 COMMANDS: Final = {
     "up": ("wispd.cli.node", "up", "Start a node."),
     "down": ("wispd.cli.node", "down", "Stop the node; running calls finish first."),
@@ -28,37 +27,26 @@ COMMANDS: Final = {
     "invocation": ("wispd.cli.records", "invocation", "Show the record of one run, or of many."),
     "usage": ("wispd.cli.records", "usage", "Show what ran and what it costs."),
 }
+# How `wisp --help` groups them, in this order. A test holds that every command stands in one topic.
+TOPICS: Final = {
+    "Develop": ("init", "run", "dev"),
+    "Functions": ("deploy", "list", "show", "invoke", "enable", "disable", "delete"),
+    "Versions": ("versions", "alias", "rollback", "rollout"),
+    "Look inside": ("logs", "invocation", "stats", "why", "top"),
+    "Settings and money": ("secret", "usage", "budget", "quota"),
+    "Access": ("token", "namespace", "audit"),
+    "Node": ("up", "down", "status", "doctor", "backup", "restore", "completion"),
+}
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command when it is named, and knows what a mistyped one meant."""
+class Commands(LazyGroup):
+    """All commands of `wisp`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0] if args else ""
-        if name and name not in COMMANDS and not name.startswith("-"):
-            near = difflib.get_close_matches(name, COMMANDS, 1, 0.5)
-            hint = f"; did you mean `wisp {near[0]}`?" if near else "; `wisp --help` lists them"
-            raise click.UsageError(f"there is no command {name!r}{hint}", ctx)
-        return super().resolve_command(ctx, args)
+    rows = COMMANDS
+    topics = TOPICS
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="wisp", message="wisp %(version)s")
 def wisp() -> None:
     """Functions on your own machine: write code, deploy it, call it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from msgspec import Struct
 
 from wispd.app import settings
 from wispd.base.errors import Fault
+from wispd.cli.grouping import nearest
 from wispd.client.node import NodeClient, local
 
 
@@ -56,6 +56,6 @@ def suggesting(client: NodeClient, name: str) -> Iterator[None]:
         if fault.code != "not_found":
             raise
         names = [function["name"] for function in client.functions()]
-        near = difflib.get_close_matches(name, names, 1, 0.5)
-        hint = f"did you mean {near[0]}?" if near else "`wisp list` shows what there is"
+        near = nearest(name, names)
+        hint = f"did you mean {near}?" if near else "`wisp list` shows what there is"
         raise Fault("not_found", f"there is no function {name!r}; {hint}", function=name) from fault

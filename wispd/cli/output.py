@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
@@ -23,6 +22,8 @@ def harmless(text: str) -> str:
 
 def print_json(content: object) -> None:
     """Print one document on one line."""
+    import json
+
     sys.stdout.write(json.dumps(content, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")
     sys.stdout.flush()
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from wispd.cli.grouping import Group
 from wispd.cli.options import Where, node_options
 from wispd.cli.output import print_json, say, size_text, table
 from wispd.metering.rating import rate
@@ -34,7 +35,7 @@ def logs(where: Where, name: str, follow: bool, since: str, invocation: str) -> 
                 say(f"{piece['time'][11:23]} {who}{line}")
 
 
-@click.group()
+@click.group(cls=Group)
 def invocation() -> None:
     """Show the record of one run, or of many."""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
 import pytest
 
 from wispd.base.errors import CODES, Fault
 from wispd.cli import failures
-from wispd.cli.main import COMMANDS, main, wisp
+from wispd.cli.grouping import Group
+from wispd.cli.main import COMMANDS, TOPICS, main, wisp
 from wispd.cli.output import harmless
 
 
@@ -30,6 +33,30 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     text = capsys.readouterr().out
     assert f"wisp {name}" in text
     assert COMMANDS[name][2]
+
+
+def test_every_command_stands_in_one_topic() -> None:
+    listed = [name for names in TOPICS.values() for name in names]
+    assert sorted(set(listed)) == sorted(listed)
+    assert set(COMMANDS) <= set(listed), "add it to TOPICS in wispd/cli/main.py"
+
+
+def groups(command: click.Command, path: str) -> Iterator[tuple[str, click.Group]]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        yield path, command
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from groups(below, f"{path} {name}")
+
+
+def test_a_mistyped_word_is_understood_on_every_level(capsys: pytest.CaptureFixture[str]) -> None:
+    for path, group in groups(wisp, "wisp"):
+        assert isinstance(group, Group), f"{path}: make it a click.group(cls=wispd.cli.grouping.Group)"
+        meant = next(iter(group.list_commands(click.Context(group))))
+        assert main([*path.split()[1:], meant + "x"]) == failures.USAGE
+        assert f"did you mean `{path} {meant}`?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
