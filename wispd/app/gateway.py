@@ -72,7 +72,7 @@ class GatewayNode:
         self.scaler = self._make_scaler(late)
         late.target = self.scaler
         self.dispatcher.hostcalls = HostCalls(
-            clock, self.table, submit=self.dispatcher.submit, ids=self._ids, numbers=self._numbers
+            clock, self.table, flow=self.dispatcher, ids=self._ids, numbers=self._numbers
         )
         self._make_doors()
         self.metrics.gauges = self._gauges

@@ -158,7 +158,7 @@ class Channel:
         return self.uploads.feed(invocation, chunk, more)
 
     def drained(self) -> None:
-        """The socket takes frames again: continue the uploads that stopped."""
+        """The socket takes frames again: continue what stopped."""
         self.uploads.drained()
 
     def cancel(self, invocation: Invocation, reason: int) -> None:
@@ -205,6 +205,7 @@ class Channel:
     def close(self) -> None:
         """Give all descriptors back. Idempotent."""
         self.link.close()
+        self.uploads.close()
         self._delay.close()
         self._pipe.close()
 

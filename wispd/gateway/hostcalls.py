@@ -19,6 +19,17 @@ from wispd.model.invocation import Invocation, Trigger
 
 DEPTH_MAX: Final = 16
 OPEN_MAX: Final = 64  # calls one instance may have open at once
+QUEUED_MAX: Final = 8  # frames in the caller's queue above which whoever answers it waits
+
+
+class Flow(Protocol):
+    """The dispatcher, as far as calls need it."""
+
+    def submit(self, invocation: Invocation) -> None: ...
+
+    def pause(self, invocation: Invocation) -> None: ...
+
+    def resume(self, invocation: Invocation) -> None: ...
 
 
 class Resolver(Protocol):
@@ -28,27 +39,29 @@ class Resolver(Protocol):
 
 
 class _Reply:
-    """The sink of a call: packs the answer into REPLY and BODY frames for the caller's link."""
+    """The sink of a call: packs the answer into REPLY and BODY frames for the caller's link.
 
-    __slots__ = ("_channel", "_number", "_open")
+    A caller that does not read its replies makes the answering instance wait, not the gateway's memory grow.
+    """
 
-    def __init__(self, channel: Channel, number: int, open_: dict[int, int]) -> None:
+    __slots__ = ("_channel", "_flow", "_number", "_open")
+
+    def __init__(self, channel: Channel, number: int, open_: dict[int, int], *, flow: Flow) -> None:
         self._channel = channel
         self._number = number
         self._open = open_
+        self._flow = flow
         open_[channel.instance] = open_.get(channel.instance, 0) + 1
 
     def head(self, invocation: Invocation, status: int, block: bytes, body: bytes, more: bool) -> None:
         flags = frames.MORE if more else 0
         self._send(frames.pack(frames.REPLY, self._number, flags=flags, meta=status, head=block, body=body))
-        if not more:
-            self._close()
+        self._go_on(invocation, more)
 
     def chunk(self, invocation: Invocation, body: bytes | memoryview, more: bool) -> None:
         for packet in frames.pack_body(self._number, body, more=more):
             self._send(packet)
-        if not more:
-            self._close()
+        self._go_on(invocation, more)
 
     def fault(self, invocation: Invocation, fault: Fault) -> None:
         refuse(self._channel, self._number, fault)
@@ -60,6 +73,13 @@ class _Reply:
     def _send(self, packet: bytes) -> None:
         if not self._channel.stopping:
             self._channel.link.send(packet)
+
+    def _go_on(self, invocation: Invocation, more: bool) -> None:
+        if not more:
+            self._close()
+        elif not self._channel.stopping and self._channel.link.queued > QUEUED_MAX:
+            self._flow.pause(invocation)
+            self._channel.uploads.when_drained(lambda: self._flow.resume(invocation))
 
     def _close(self) -> None:
         left = self._open.get(self._channel.instance, 1) - 1
@@ -84,13 +104,13 @@ class HostCalls:
         clock: Clock,
         resolver: Resolver,
         *,
-        submit: Callable[[Invocation], None],
+        flow: Flow,
         ids: Callable[[], bytes],
         numbers: Callable[[], int],
     ) -> None:
         self._clock = clock
         self._resolver = resolver
-        self._submit = submit
+        self._flow = flow
         self._ids = ids
         self._numbers = numbers
         self._open: dict[int, int] = {}
@@ -102,7 +122,7 @@ class HostCalls:
         except Fault as fault:
             refuse(channel, frame.call, fault)
             return
-        self._submit(invocation)
+        self._flow.submit(invocation)
 
     def _invocation(self, caller: Version, channel: Channel, frame: Frame) -> Invocation:
         name, _, block = frame.head.partition(b"\n")
@@ -122,9 +142,8 @@ class HostCalls:
             raise Fault("not_found", f"function {text!r} is not in namespace {caller.namespace}")
         if not target.enabled:
             raise Fault("disabled", f"function {text!r} is disabled")
-        return self._build(
-            target.live, frame, block, parent=parent, sink=_Reply(channel, frame.call, self._open), depth=depth
-        )
+        sink = _Reply(channel, frame.call, self._open, flow=self._flow)
+        return self._build(target.live, frame, block, parent=parent, sink=sink, depth=depth)
 
     def _build(
         self, version: Version, frame: Frame, block: bytes, *, parent: Invocation, sink: _Reply, depth: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from wisp.runtime import frames
@@ -53,14 +53,15 @@ class Upload:
 
 
 class Uploads:
-    """The bodies that are still on their way to one instance. Empty on the hot path."""
+    """The bodies still on their way to one instance, and who else waits for its socket. Empty on the hot path."""
 
-    __slots__ = ("_link", "_multiplexed", "_open")
+    __slots__ = ("_link", "_multiplexed", "_open", "_waiting")
 
     def __init__(self, link: FrameLink, *, multiplexed: bool) -> None:
         self._link = link
         self._multiplexed = multiplexed
         self._open: dict[int, tuple[Upload, Invocation]] = {}
+        self._waiting: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
         return len(self._open)
@@ -88,6 +89,17 @@ class Uploads:
         for upload, invocation in list(self._open.values()):
             if upload.resume() and not invocation.body_done:
                 invocation.sink.want_body(invocation)
+        self.close()
+
+    def when_drained(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` once, when the socket takes frames again or never will."""
+        self._waiting.append(go_on)
+
+    def close(self) -> None:
+        """Let go of those who wait for the socket."""
+        waiting, self._waiting = self._waiting, []
+        for go_on in waiting:
+            go_on()
 
     def window(self, frame: Frame) -> None:
         """The instance grants more bytes of one call."""
