@@ -13,6 +13,7 @@ from wisp.runtime import frames
 from wisp.runtime.frames import FrameError
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
+from wispd.gateway.abandoned import Abandoned
 from wispd.gateway.answers import clean_block, parse_outcome
 from wispd.gateway.billing import BusyShare, RunDelay
 from wispd.gateway.link import FrameLink, SeqpacketLink
@@ -40,6 +41,8 @@ class ChannelOwner(Protocol):
 
     def finished(self, channel: Channel, invocation: Invocation) -> None:
         """The invocation is over and the slot free; its answer has been delivered."""
+
+    def freed(self, channel: Channel) -> None: ...
 
     def hostile(self, channel: Channel, reason: str) -> None: ...
 
@@ -82,6 +85,7 @@ class Channel:
         "sandbox_ns",
         "started_ns",
         "stopping",
+        "stuck",
         "trial",
         "uploads",
     )
@@ -100,7 +104,8 @@ class Channel:
         self.instance = started.instance
         self.multiplexed = concurrency > 1
         self.inflight: dict[int, Any] = {}  # call number → Invocation, in the order sent
-        self.abandoned: set[int] = set()  # calls given up while the instance still works on them (multiplexed)
+        self.abandoned = Abandoned()  # multiplexed only
+        self.stuck = False  # calls that nobody waits for do not end: it gets no further event
         self._held: dict[int, int] = {}  # paused answers → body bytes they are owed
         self.ready = False
         self.stopping = False
@@ -163,7 +168,7 @@ class Channel:
 
     def cancel(self, invocation: Invocation, reason: int) -> None:
         """Tell a multiplexed instance that nobody waits; its late frames for this call are dropped."""
-        self.abandoned.add(invocation.number)
+        self.abandoned.add(invocation.number, self._clock.monotonic_ns(), invocation.deadline_ns)
         self.link.send(frames.pack(frames.CANCEL, invocation.number, meta=reason))
 
     def pause(self, invocation: Invocation) -> None:
@@ -296,7 +301,8 @@ class Channel:
         if call not in self.abandoned:
             raise FrameError(f"answer to call {call}, which it was not given")
         if not flags & _MORE:
-            self.abandoned.discard(call)
+            self.abandoned.ended(call)
+            self._owner.freed(self)
 
     def _rare(self, frame: frames.Frame) -> None:
         type_ = frame.type

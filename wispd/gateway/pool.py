@@ -20,7 +20,6 @@ from wispd.model.invocation import Invocation, Status
 from wispd.ports.demand import Demand, IdleInstance, Scaler
 from wispd.ports.engine import ExitCause, Exited, Started
 
-CPU_TARGET: Final = 0.8  # of one CPU: a multiplexed instance above it gets no further event while others can take it
 LINK_CLOSED_GRACE_S: Final = 1.0
 CANCEL_GRACE_S: Final = 1.0  # for an instance to stop streaming to a client that went away
 _RATE_WEIGHT: Final = 0.5
@@ -111,8 +110,8 @@ class Pool:
     def _has_room(self, channel: Channel) -> bool:
         """May the instance be given the first of those who wait?"""
         depth = len(channel.inflight)
-        if channel.stopping or depth < self.concurrency:
-            return not channel.stopping
+        if channel.stopping or channel.stuck or depth + len(channel.abandoned) < self.concurrency:
+            return not (channel.stopping or channel.stuck)
         first = self.waiting[0]
         if self.concurrency > 1 or self.measured or first.rest is not None or not first.body_done:
             return False
@@ -127,7 +126,7 @@ class Pool:
         if channel.inflight or channel.stopping:
             return
         self.roster.busy.pop(channel.instance, None)
-        if self.retired:
+        if self.retired or channel.stuck:
             self._stop(channel)
         elif self.concurrency == 1 and channel.ready:
             self.roster.idle.append(channel)
@@ -179,7 +178,6 @@ class Pool:
         return self.roster.idle_instances()
 
     def expected_bytes(self) -> int:
-        """Return what one active instance reserves."""
         return reserve(self.peak_bytes, self.memory_bytes)
 
     def reserved_bytes(self) -> int:
@@ -271,6 +269,9 @@ class Pool:
         self._owner.settled(invocation)
         if len(channel.inflight) < self.concurrency:
             self._pump(channel)
+
+    def freed(self, channel: Channel) -> None:
+        self._pump(channel)
 
     def hostile(self, channel: Channel, reason: str) -> None:
         fault = Fault("invalid_answer", f"the instance broke the protocol: {reason}")
@@ -395,6 +396,5 @@ class Pool:
             self.last_used_ns = self._clock.monotonic_ns()
         self.arrivals = 0
         self.warm = warm_target(self.rate_per_s, self.estimate_ns)
-        if self.concurrency > 1:
-            for channel in self.roster.channels.values():
-                channel.measure(seconds, CPU_TARGET)
+        for channel in self.roster.measure(seconds, self._clock.monotonic_ns()):
+            self._pump(channel)

@@ -7,6 +7,7 @@ from typing import Final
 from wispd.gateway.channel import Channel
 from wispd.ports.demand import IdleInstance
 
+CPU_TARGET: Final = 0.8  # of one CPU: a multiplexed instance above it gets no further event while others can take it
 _LOOKED_AT: Final = 8  # busy instances considered for queueing ahead
 
 
@@ -57,19 +58,30 @@ class Roster:
     def slot(self) -> Channel | None:
         """Multiplexed: the fullest instance below its concurrency that is not hot, so that the rest can end."""
         best: Channel | None = None
+        fullest = -1
         for channel in self.channels.values():
-            used = len(channel.inflight)
-            if channel.stopping or channel.trial or used >= self.concurrency or (channel.hot and used):
+            if channel.stopping or channel.stuck or channel.trial:
                 continue
-            if best is None or used > len(best.inflight):
-                best = channel
+            used = _occupied(channel)
+            if used < self.concurrency and not (channel.hot and used) and used > fullest:
+                fullest, best = used, channel
         return best
+
+    def measure(self, seconds: float, now_ns: int) -> list[Channel]:
+        """Look at multiplexed instances, `seconds` after the last look; return those that turned out to be stuck."""
+        stuck = []
+        for channel in self.channels.values() if self.concurrency > 1 else ():
+            channel.measure(seconds, CPU_TARGET)
+            if not channel.stuck and channel.abandoned.overdue(now_ns):
+                channel.stuck = True  # what else it carries may end
+                stuck.append(channel)
+        return stuck
 
     def spare(self) -> int:
         """Free slots of instances that run or are on their way."""
         if self.concurrency > 1:
-            taking = [c for c in self.channels.values() if not (c.stopping or c.hot or c.trial)]
-            return sum(self.concurrency - len(c.inflight) for c in taking) + self.starting * self.concurrency
+            taking = [c for c in self.channels.values() if not (c.stopping or c.stuck or c.hot or c.trial)]
+            return sum(self.concurrency - _occupied(c) for c in taking) + self.starting * self.concurrency
         spare = len(self.idle) + self.starting
         if self.warming:
             spare += sum(1 for c in self.channels.values() if not (c.ready or c.inflight or c.stopping or c.trial))
@@ -87,3 +99,8 @@ class Roster:
         for channel in self.channels.values():
             total += active_bytes if channel.inflight or not channel.ready else min(channel.bytes, active_bytes)
         return total
+
+
+def _occupied(channel: Channel) -> int:
+    """Return how many slots of a multiplexed instance are taken: a call that was given up still runs."""
+    return len(channel.inflight) + len(channel.abandoned)

@@ -183,3 +183,49 @@ def test_window_credit_bounds_what_is_under_way(core: Core) -> None:
     assert first <= frames.WINDOW_SIZE
     player.send(frames.pack(frames.WINDOW, invocation.number, head=frames.WINDOW_HEAD.pack(first)))
     assert 0 < received() <= frames.WINDOW_SIZE
+
+
+def test_a_call_that_was_given_up_keeps_its_slot_until_it_ends(core: Core) -> None:
+    target = version(concurrency=2, instances_max=1)
+    player = core.warm(target)
+    late, _ = core.call(target)
+    core.dispatcher.cancel(late)
+    core.call(target)
+    _, ear = core.call(target)
+    assert core.dispatcher.pools["ver_1"].waiting, "both slots are taken"
+    player.answer(late.number)
+    core.loop.poll()
+    assert not core.dispatcher.pools["ver_1"].waiting
+    assert not ear.faults
+
+
+def test_an_instance_whose_calls_do_not_end_gets_no_more_of_them_and_is_replaced(core: Core) -> None:
+    target = version(concurrency=2, timeout_s=5)
+    player = core.warm(target)
+    hung, hung_ear = core.call(target)
+    sweep(core, 4)
+    running, ear = core.call(target)
+    sweep(core, 2)
+    assert hung_ear.code == "timeout"
+    assert not core.engine.stopped
+    sweep(core, 2)
+    assert not core.engine.stopped, "another call still runs there"
+    core.call(target)
+    assert len(core.engine.asked) == 1, "and what comes now goes elsewhere"
+    player.answer(running.number)
+    core.loop.poll()
+    assert ear.heads
+    assert core.engine.stopped == [player.number]
+    assert hung.status is Status.TIMEOUT
+    core.engine.grant()
+
+
+def test_an_instance_that_ends_its_late_calls_stays(core: Core) -> None:
+    target = version(concurrency=2, timeout_s=5)
+    player = core.warm(target)
+    late, _ = core.call(target)
+    sweep(core, 5.5)
+    player.answer(late.number)
+    core.loop.poll()
+    sweep(core, 5)
+    assert not core.engine.stopped
