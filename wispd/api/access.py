@@ -15,9 +15,9 @@ from typing import Final
 
 from wispd.base.errors import Fault
 from wispd.model.function import Access
+from wispd.model.permission import may
 from wispd.model.published import Token
 
-_INVOKERS: Final = frozenset({"admin", "deployer", "invoker"})
 _TOKEN_MAX: Final = 512  # characters
 _CACHED_MAX: Final = 1_024
 _PROXY_SIGNS: Final = frozenset({b"forwarded", b"via", b"x-real-ip"})
@@ -79,9 +79,9 @@ def admit(token: Token | None, namespace: str, *, presented: bool) -> None:
     if token is None:
         what = "this token is not valid" if presented else "this function needs a token: Authorization: Bearer …"
         raise Fault("unauthenticated", what)
-    if token.namespace != namespace and not (token.role == "admin" and not token.namespace):
+    if token.namespace not in ("", namespace):
         raise Fault("not_found", "no function answers here")
-    if token.role not in _INVOKERS:
+    if not may(token.role, token.namespace, "functions.invoke", namespace):
         raise Fault("forbidden", f"role {token.role!r} may not invoke functions", role=token.role)
 
 

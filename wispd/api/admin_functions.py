@@ -12,23 +12,20 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from wispd.api.permitting import needs
-from wispd.base.errors import Fault
+from wispd.api.admin_body import document, json_answer
+from wispd.api.admin_guard import principal_of, too_large
+from wispd.api.permitting import ZIP, needs
+from wispd.api.querying import PageQuery, pack_cursor, query_of, unpack_cursor
 from wispd.control.deployments import Deployed, Deployments
-from wispd.control.names import check_name
 from wispd.control.packaging import Packages
+from wispd.model.permission import may
 from wispd.model.record import time_text
 from wispd.ports.catalogue import Registered
 
-DOCUMENT_MAX: Final = 1024 * 1024
-PAGE_MAX: Final = 1000
+HIDDEN: Final = "(hidden)"  # what a value of `env` looks like to who may not deploy
+UPLOAD: Final = ("storage_full",)
 UNPACKED_AT_ONCE: Final = 2
 Urls = Callable[[str, str], str]  # (namespace, name) → where the function answers
-
-
-def json_answer(content: Any, status: int = 200) -> Response:
-    """Return `content` as JSON."""
-    return Response(msgspec.json.encode(content) + b"\n", status, media_type="application/json")
 
 
 def function_routes(
@@ -39,53 +36,53 @@ def function_routes(
     unpacking = asyncio.Semaphore(UNPACKED_AT_ONCE)
 
     async def stored(request: Request, kind: Packages, *, limit: int) -> tuple[str, dict[str, int]]:
-        check_name(request.path_params["namespace"], "namespace")
         with kind.upload() as file:
             await _receive(request, file, limit)
             async with unpacking:
                 tree = await run_in_threadpool(kind.store, file)
+        await deployments.own(request.path_params["namespace"], "code" if kind is code else "layer", tree.digest)
         return tree.digest, {"files": tree.files, "bytes": tree.file_bytes}
 
-    @router.post("/packages", status_code=201, **needs("functions.write"))
+    @router.post("/packages", status_code=201, **needs("functions.write", takes=ZIP, errors=UPLOAD))
     async def upload_package(request: Request) -> Response:
+        """Upload code as a zip; the same content is the same code."""
         digest, size = await stored(request, code, limit=zip_bytes_max)
         return json_answer({"code": digest, **size}, 201)
 
-    @router.post("/layers", status_code=201, **needs("functions.write"))
+    @router.post("/layers", status_code=201, **needs("functions.write", takes=ZIP, errors=UPLOAD))
     async def upload_layer(request: Request) -> Response:
+        """Upload a layer: a zip of an installed tree."""
         digest, size = await stored(request, layers, limit=8 * zip_bytes_max)
         return json_answer({"layer": digest, **size}, 201)
 
     @router.put("/functions/{name}", **needs("functions.write"))
     async def deploy(request: Request, namespace: str, name: str) -> Response:
-        deployed = await deployments.deploy(namespace, name, await _document(request))
+        """Make a version of a function live; the same declaration again changes nothing."""
+        deployed = await deployments.deploy(namespace, name, await document(request))
         return json_answer(deployed_view(deployed, urls), 201 if deployed.fresh else 200)
 
     @router.get("/functions/{name}", **needs("functions.read"))
-    async def show(namespace: str, name: str) -> Response:
-        return json_answer(function_view(deployments.show(namespace, name), urls))
+    async def show(request: Request, namespace: str, name: str) -> Response:
+        """Show a function and its live version. Values of `env` are shown to who may deploy."""
+        return json_answer(_shown(request, function_view(deployments.show(namespace, name), urls)))
 
-    @router.get("/functions", **needs("functions.read"))
+    @router.get("/functions", **needs("functions.read", query=PageQuery))
     async def functions(request: Request, namespace: str) -> Response:
-        limit = whole(request, "limit", 100, PAGE_MAX)
-        found = deployments.page(namespace, after=request.query_params.get("cursor", ""), limit=limit + 1)
-        more = found[limit - 1].published.name if len(found) > limit else None
-        return json_answer({"items": [function_view(one, urls) for one in found[:limit]], "next": more})
+        """List functions in the order of their names."""
+        page = query_of(request, PageQuery)
+        after = unpack_cursor("functions", namespace, page.cursor)
+        found = deployments.page(namespace, after=after, limit=page.limit + 1)
+        shown = found[: page.limit]
+        more = pack_cursor("functions", namespace, shown[-1].published.name) if len(found) > page.limit else None
+        return json_answer({"items": [_shown(request, function_view(one, urls)) for one in shown], "next": more})
 
     @router.delete("/functions/{name}", status_code=204, **needs("functions.write"))
     async def withdraw(namespace: str, name: str) -> Response:
+        """Delete a function with its versions; its records stay."""
         await deployments.withdraw(namespace, name)
         return Response(status_code=204)
 
     return router
-
-
-def whole(request: Request, key: str, default: int, maximum: int) -> int:
-    """Return a whole number of the query from 1 to `maximum`."""
-    text = request.query_params.get(key, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= maximum):
-        raise Fault("invalid_argument", f"{key} is {text[:40]!r}, allowed are 1 to {maximum}", key=key)
-    return int(text)
 
 
 def deployed_view(deployed: Deployed, urls: Urls) -> dict[str, Any]:
@@ -96,7 +93,7 @@ def deployed_view(deployed: Deployed, urls: Urls) -> dict[str, Any]:
 
 
 def function_view(function: Registered, urls: Urls) -> dict[str, Any]:
-    """Return a function as the API shows it. Values of `env` are shown to whoever may deploy it."""
+    """Return a function as the API shows it."""
     published = function.published
     live = msgspec.to_builtins(msgspec.structs.asdict(published.live))
     live["memory"] = live["memory_bytes"] or "auto"
@@ -130,27 +127,19 @@ async def _receive(request: Request, file: BinaryIO, limit: int) -> None:
     """Write the body into a file. Raises: `Fault("payload_too_large")`, before reading where it says its length."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared[:20]) > limit:
-        raise _too_large(int(declared[:20]), limit)
+        raise too_large(int(declared[:20]), limit)
     size = 0
     async for piece in request.stream():
         size += len(piece)
         if size > limit:
-            raise _too_large(size, limit)
+            raise too_large(size, limit)
         file.write(piece)
     file.flush()
 
 
-async def _document(request: Request) -> object:
-    content = bytearray()
-    async for piece in request.stream():
-        content += piece
-        if len(content) > DOCUMENT_MAX:
-            raise _too_large(len(content), DOCUMENT_MAX)
-    try:
-        return msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Fault("invalid_argument", f"the body is not JSON: {error}") from error
-
-
-def _too_large(size: int, limit: int) -> Fault:
-    return Fault("payload_too_large", f"body is {size} bytes or more, limit {limit}", bytes=size, limit=limit)
+def _shown(request: Request, view: dict[str, Any]) -> dict[str, Any]:
+    """Hide the values of `env` from who may only look."""
+    principal = principal_of(request)
+    if not may(principal.role, principal.namespace, "functions.write", view["namespace"]):
+        view["live"]["env"] = dict.fromkeys(view["live"].get("env", {}), HIDDEN)
+    return view

@@ -1,30 +1,38 @@
-"""The gate before the whole admin API: right host, right token, deny by default."""
+"""The gate before the whole admin API: right host, known token, bounded body. What it may do, the guard decides."""
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Collection
 from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wispd.api.admin_guard import BODY_MAX, PRINCIPAL, too_large
 from wispd.api.admin_problems import problem
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
+from wispd.model.permission import Principal
 from wispd.model.published import Token
 
-OPEN: Final = frozenset({"/healthz", "/readyz"})  # the only paths without a token
-ROLES: Final = frozenset({"admin"})  # that may use this API; finer rights come with tenants
+STILL: Final = "wisp.still"  # key of the ASGI scope: is the token still good?
+TOKEN_MAX: Final = 512  # bytes
+Find = Callable[[str], Token | None]  # digest → a token that is not revoked
 
 
 class Gate:
-    """ASGI middleware. `loopback`: the listener is bound to loopback, so a foreign Host is a rebinding attack."""
+    """ASGI middleware. `loopback`: the listener is bound to loopback, so a foreign Host is a rebinding attack.
 
-    def __init__(self, app: ASGIApp, *, tokens: Sequence[Token], clock: Clock, loopback: bool) -> None:
+    `open_paths` are answered without a token; `find` reads the store, so what is revoked is refused at once.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, find: Find, open_paths: Collection[str], clock: Clock, loopback: bool
+    ) -> None:
         self._app = app
-        self._tokens = tokens
+        self._find = find
+        self._open = frozenset(open_paths)
         self._clock = clock
         self._loopback = loopback
 
@@ -35,16 +43,59 @@ class Gate:
         try:
             if scope["type"] != "http":
                 raise Fault("not_found", "there are no WebSockets here")
-            headers: list[tuple[bytes, bytes]] = scope["headers"]
-            if self._loopback:
-                check_host([value for name, value in headers if name == b"host"])
-            if scope["path"] not in OPEN:
-                presented = [value for name, value in headers if name == b"authorization"]
-                check_token(presented, self._tokens, self._clock.unix_ns() // 1000)
+            self._enter(scope)
         except Fault as fault:
             await problem(fault)(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        await self._app(scope, bounded(scope, receive), send)
+
+    def _enter(self, scope: Scope) -> None:
+        """Find out who is asking. Raises: `Fault` `misdirected_request`, `unauthenticated`."""
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        if self._loopback:
+            check_host([value for name, value in headers if name == b"host"])
+        digest = presented([value for name, value in headers if name == b"authorization"])
+        token = self._valid(digest)
+        if token is None:
+            if scope["path"] not in self._open:
+                raise Fault("unauthenticated", "a valid token is needed: Authorization: Bearer <token>")
+            return
+        scope[PRINCIPAL] = Principal(token_id=token.id, role=token.role, name=token.name, namespace=token.namespace)
+        scope[STILL] = lambda: self._valid(digest) is not None
+
+    def _valid(self, digest: str) -> Token | None:
+        token = self._find(digest) if digest else None
+        if token is None or 0 < token.expires_us <= self._clock.unix_ns() // 1000:
+            return None
+        return token
+
+
+def presented(authorizations: list[bytes]) -> str:
+    """Return the digest of the one bearer token that a request carries; "" for none, several, or something else.
+
+    Looking a digest up tells nothing by its timing: nobody can choose the digest of a text he does not have.
+    """
+    scheme, _, text = (authorizations[0] if len(authorizations) == 1 else b"").partition(b" ")
+    text = text.strip()
+    if scheme.lower() != b"bearer" or not 0 < len(text) <= TOKEN_MAX:
+        return ""
+    return hashlib.sha256(text).hexdigest()
+
+
+def bounded(scope: Scope, receive: Receive) -> Receive:
+    """Return `receive`, which raises `Fault("payload_too_large")` beyond what the route takes."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        limit = scope.get(BODY_MAX, 0)
+        if limit and size > limit:
+            raise too_large(size, limit)
+        return message
+
+    return counted
 
 
 def check_host(values: list[bytes]) -> None:
@@ -52,20 +103,6 @@ def check_host(values: list[bytes]) -> None:
     if len(values) != 1 or not _is_local(values[0].decode("latin-1").lower()):
         shown = ascii(b", ".join(values)[:80].decode("latin-1"))
         raise Fault("misdirected_request", f"Host is {shown}; this listener answers localhost and 127.0.0.1 only")
-
-
-def check_token(presented: list[bytes], tokens: Sequence[Token], now_us: int) -> None:
-    """Let one valid bearer token of a role that may in; raises `Fault` `unauthenticated`, `forbidden`."""
-    scheme, _, text = (presented[0] if len(presented) == 1 else b"").partition(b" ")
-    digest = hashlib.sha256(text.strip()).hexdigest()
-    found = None
-    for token in tokens:  # all of them: the time says nothing about which one is near
-        if hmac.compare_digest(token.digest.encode(), digest.encode()) and not 0 < token.expires_us <= now_us:
-            found = token
-    if scheme.lower() != b"bearer" or found is None:
-        raise Fault("unauthenticated", "a valid token is needed: Authorization: Bearer <token>")
-    if found.role not in ROLES:
-        raise Fault("forbidden", f"the role {found.role} may not use the admin API")
 
 
 def is_loopback(host: str) -> bool:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.background import BackgroundTask
 from starlette.responses import Response, StreamingResponse
 
-from wispd.api.permitting import needs
+from wispd.api.permitting import ANYTHING, AnyQuery, needs
 from wispd.base.errors import Fault
 from wispd.control.dataplane import DataPlane
 from wispd.control.names import check_name
@@ -37,6 +37,7 @@ def invoking_routes(gateway: DataPlane) -> APIRouter:
     router = APIRouter(prefix="/v1/namespaces/{namespace}/functions/{name}/invoke")
 
     async def invoke(request: Request) -> Response:
+        """Invoke a function; what follows `/invoke` is its path. The answer is the function's."""
         params = request.path_params
         namespace, name = check_name(params["namespace"], "namespace"), check_name(params["name"])
         target = target_of(request.scope, namespace, name)
@@ -48,7 +49,8 @@ def invoking_routes(gateway: DataPlane) -> APIRouter:
         response.raw_headers = [(key, value) for key, value in passed if key != b"date"]  # the server here adds it
         return response
 
-    how = {"methods": METHODS, "response_model": None, "include_in_schema": False} | needs("functions.invoke")
+    declared = needs("functions.invoke", query=AnyQuery, takes=ANYTHING, returns=ANYTHING)
+    how = {"methods": METHODS, "response_model": None} | declared
     router.add_api_route("", invoke, **how)
     router.add_api_route("/{rest:path}", invoke, **how)
     return router

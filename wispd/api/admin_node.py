@@ -10,8 +10,8 @@ from fastapi import APIRouter
 from msgspec import Struct
 from starlette.responses import Response
 
-from wispd.api.admin_functions import json_answer
-from wispd.api.permitting import needs
+from wispd.api.admin_body import json_answer
+from wispd.api.permitting import TEXT, needs
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.control.dataplane import DataPlane
@@ -110,18 +110,22 @@ def node_routes(view: NodeView) -> APIRouter:
 
     @router.get("/v1/status", **needs("node.read"))
     async def status() -> Response:
+        """Show the node, its processes and its instances."""
         return json_answer(await view.status())
 
-    @router.get("/metrics", **needs("node.read"))
+    @router.get("/metrics", **needs("node.read", returns=TEXT))
     async def metrics() -> Response:
+        """Return the node's metrics for Prometheus."""
         return Response(await view.metrics(), media_type=exposition.CONTENT_TYPE)
 
     @router.get("/healthz", **needs("open"))
     async def healthz() -> Response:
+        """Say that the control process lives."""
         return json_answer({"status": "ok"})
 
     @router.get("/readyz", **needs("open"))
     async def readyz() -> Response:
+        """Say whether the node can do its work, and why not."""
         reasons = await view.unready()
         return json_answer({"status": "unready" if reasons else "ok", "reasons": reasons}, 503 if reasons else 200)
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from fastapi import APIRouter, Request
+from msgspec import Meta
 from starlette.responses import Response, StreamingResponse
 
-from wispd.api.admin_functions import json_answer, whole
-from wispd.api.permitting import needs
+from wispd.api.admin_body import json_answer
+from wispd.api.admin_gate import STILL
+from wispd.api.admin_guard import principal_of
+from wispd.api.permitting import NDJSON, needs
+from wispd.api.querying import Cursor, Limit, pack_cursor, query_of, unpack_cursor
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.control.names import check_name
 from wispd.control.units import duration_s
 from wispd.model.record import InvocationRecord, LogLine, LogPage, Page, Usage
 
-PAGE_MAX: Final = 1000
 LINES_MAX: Final = 10_000  # pieces of one answer that does not follow
 FOLLOWERS_MAX: Final = 64
+FOLLOWED_MAX: Final = 1000  # pieces of one question
 FOLLOW_S: Final = 0.5
 
 
@@ -36,10 +40,56 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     since_us: int = 0
 
 
+Moment = Annotated[str, Meta(max_length=40, description="10m (ago), Unix seconds, or RFC 3339.")]
+Name = Annotated[str, Meta(max_length=64)]
+
+
+class RecordsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which records, newest first."""
+
+    function: Name = ""
+    status: Annotated[str, Meta(max_length=32)] = ""
+    since: Moment = ""
+    limit: Limit = 50
+    cursor: Cursor = ""
+
+
+class LogsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which log text, oldest first. Without a beginning: the newest."""
+
+    function: Name = ""
+    invocation: Annotated[str, Meta(max_length=64)] = ""
+    since: Moment = ""
+    limit: Limit = 500
+    follow: bool = False
+
+
+class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """`by`: function, version, and one of minute, hour, day, with commas."""
+
+    since: Moment = ""
+    until: Moment = ""
+    by: Annotated[str, Meta(max_length=100)] = "function"
+
+
+class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some records."""
+
+    items: tuple[InvocationRecord, ...]
+    next: str | None
+
+
+class UsageSums(msgspec.Struct, frozen=True, kw_only=True):
+    """What ran."""
+
+    items: tuple[Usage, ...]
+
+
 class Records(Protocol):
     """Questions about what ran; what has ended before the question is in the answer. Raises: `Fault`."""
 
-    async def show(self, invocation_id: str) -> InvocationRecord: ...
+    async def show(self, invocation_id: str, *, namespace: str) -> InvocationRecord:
+        """Return one record of a namespace ("": of any)."""
 
     async def page(self, wanted: Wanted, *, limit: int, cursor: str) -> Page: ...
 
@@ -53,34 +103,57 @@ def record_routes(records: Records, clock: Clock, stopping: asyncio.Event) -> AP
     router = APIRouter(prefix="/v1")
     followers = asyncio.Semaphore(FOLLOWERS_MAX)
 
-    @router.get("/invocations/{invocation_id}", **needs("records.read"))
-    async def show(invocation_id: str) -> Response:
-        return json_answer(await records.show(invocation_id))
+    @router.get("/invocations/{invocation_id}", **needs("records.read", scope="own", returns=InvocationRecord))
+    async def show(request: Request, invocation_id: str) -> Response:
+        """Show the record of one run, with its log."""
+        return json_answer(await records.show(invocation_id, namespace=principal_of(request).namespace))
 
-    @router.get("/namespaces/{namespace}/invocations", **needs("records.read"))
-    async def invocations(request: Request) -> Response:
-        limit = whole(request, "limit", 50, PAGE_MAX)
-        page = await records.page(_wanted(request, clock), limit=limit, cursor=request.query_params.get("cursor", ""))
-        return json_answer({"items": page.items, "next": page.next or None})
+    @router.get(
+        "/namespaces/{namespace}/invocations", **needs("records.read", query=RecordsQuery, returns=RecordPage)
+    )
+    async def invocations(request: Request, namespace: str) -> Response:
+        """List what ran, newest first."""
+        query = query_of(request, RecordsQuery)
+        wanted = Wanted(
+            namespace=namespace,
+            function=_named(query.function),
+            status=query.status,
+            since_us=moment_us(query.since, "since", clock.unix_ns() // 1000),
+        )
+        after = unpack_cursor("invocations", namespace, query.cursor)
+        page = await records.page(wanted, limit=query.limit, cursor=after)
+        more = pack_cursor("invocations", namespace, page.next) if page.next else None
+        return json_answer(RecordPage(items=page.items, next=more))
 
-    @router.get("/namespaces/{namespace}/logs", **needs("records.read"))
-    async def logs(request: Request) -> Response:
-        wanted = _wanted(request, clock)
-        limit = whole(request, "limit", 500, PAGE_MAX)
-        follow = request.query_params.get("follow", "false") in ("true", "1")
+    @router.get("/namespaces/{namespace}/logs", **needs("records.read", query=LogsQuery, returns=NDJSON))
+    async def logs(request: Request, namespace: str) -> Response:
+        """Read what functions wrote; `follow` goes on until the caller leaves, or its token is revoked."""
+        query = query_of(request, LogsQuery)
+        wanted = Wanted(
+            namespace=namespace,
+            function=_named(query.function),
+            invocation_id=query.invocation,
+            since_us=moment_us(query.since, "since", clock.unix_ns() // 1000),
+        )
+        limit, follow = query.limit, query.follow
         if follow and followers.locked():
             raise Fault("unavailable", f"{FOLLOWERS_MAX} callers follow logs already", retry_after_s=5)
         first = await records.logs(wanted, limit=limit, cursor=None)
-        lines = _followed(records, wanted, first, stopping) if follow else _paged(records, wanted, first, limit=limit)
+        if follow:
+            lines = _followed(records, wanted, first, stopping=stopping, still=request.scope[STILL])
+        else:
+            lines = _paged(records, wanted, first, limit=limit)
         return StreamingResponse(_held(lines, followers if follow else None), media_type="application/x-ndjson")
 
-    @router.get("/namespaces/{namespace}/usage", **needs("records.read"))
+    @router.get("/namespaces/{namespace}/usage", **needs("records.read", query=UsageQuery, returns=UsageSums))
     async def usage(request: Request, namespace: str) -> Response:
-        by = [word for word in request.query_params.get("by", "function").split(",") if word]
+        """Show what ran and what is counted for it."""
+        query = query_of(request, UsageQuery)
+        by = [word for word in query.by.split(",") if word]
         now_us = clock.unix_ns() // 1000
-        since_us, until_us = (moment_us(request.query_params.get(key, ""), key, now_us) for key in ("since", "until"))
-        check_name(namespace, "namespace")
-        return json_answer({"items": await records.usage(namespace, since_us=since_us, until_us=until_us, by=by)})
+        since_us, until_us = moment_us(query.since, "since", now_us), moment_us(query.until, "until", now_us)
+        found = await records.usage(namespace, since_us=since_us, until_us=until_us, by=by)
+        return json_answer(UsageSums(items=found))
 
     return router
 
@@ -102,16 +175,8 @@ def moment_us(text: str, key: str, now_us: int) -> int:
     return max(int(moment.timestamp() * 1e6), 1)
 
 
-def _wanted(request: Request, clock: Clock) -> Wanted:
-    query = request.query_params
-    function = query.get("function", "")
-    return Wanted(
-        namespace=check_name(request.path_params["namespace"], "namespace"),
-        function=check_name(function) if function else "",
-        status=query.get("status", ""),
-        invocation_id=query.get("invocation", ""),
-        since_us=moment_us(query.get("since", ""), "since", clock.unix_ns() // 1000),
-    )
+def _named(function: str) -> str:
+    return check_name(function) if function else ""
 
 
 async def _paged(records: Records, wanted: Wanted, page: LogPage, *, limit: int) -> AsyncIterator[LogLine]:
@@ -128,16 +193,16 @@ async def _paged(records: Records, wanted: Wanted, page: LogPage, *, limit: int)
 
 
 async def _followed(
-    records: Records, wanted: Wanted, page: LogPage, stopping: asyncio.Event
+    records: Records, wanted: Wanted, page: LogPage, *, stopping: asyncio.Event, still: Callable[[], bool]
 ) -> AsyncIterator[LogLine]:
-    """Yield lines as they come, until the caller or this process goes away."""
-    while not stopping.is_set():
+    """Yield lines as they come, until the caller or this process goes away, or `still` says that he may no longer."""
+    while not stopping.is_set() and still():
         for line in page.items:
             yield line
         if not page.items:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), FOLLOW_S)
-        page = await records.logs(wanted, limit=PAGE_MAX, cursor=page.next)
+        page = await records.logs(wanted, limit=FOLLOWED_MAX, cursor=page.next)
 
 
 async def _held(lines: AsyncIterator[LogLine], place: asyncio.Semaphore | None) -> AsyncIterator[bytes]:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from fastapi import APIRouter
 from starlette.types import ASGIApp
 
 from wispd.adapters.store.control import ControlStore
 from wispd.api.admin import admin_application
+from wispd.api.admin_access import namespace_routes, token_routes
 from wispd.api.admin_functions import Urls, function_routes, path_urls
 from wispd.api.admin_gate import is_loopback
 from wispd.api.admin_invoking import invoking_routes
@@ -24,11 +26,12 @@ from wispd.app.reading import RecordReader
 from wispd.app.settings import Settings
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
-from wispd.base.ids import id_source
+from wispd.base.ids import id_source, to_text
 from wispd.control.dataplane import DataPlane
 from wispd.control.deployments import Deployments
 from wispd.control.packaging import Bounds, Packages, clear_incoming
 from wispd.control.publisher import Publisher
+from wispd.control.tenancy import Tenancy
 from wispd.control.writer import Writer
 from wispd.model.published import Token
 
@@ -49,7 +52,7 @@ class ControlNode:
         clear_incoming(self._data_dir)
         self._store = ControlStore(self._data_dir, clock, **source)  # type: ignore[arg-type]
         self._reading = ControlStore(self._data_dir, clock, **source)  # type: ignore[arg-type]
-        take_first_token(self._data_dir, self._store)
+        take_first_token(self._data_dir, self._store, clock)
         self._gateway = DataPlane(self._data_dir)
         self._publisher = Publisher(self._data_dir, self._store.entries)
         self.writer = Writer(self._store, self._publisher, self._gateway.announce)
@@ -61,15 +64,25 @@ class ControlNode:
 
     def application(self) -> ASGIApp:
         """Return the admin API."""
+        return admin_application(
+            self.routers(),
+            find=self._reading.credentials.by_digest,
+            exists=lambda name: self._reading.namespaces.find(name) is not None,
+            clock=self._clock,
+            loopback=is_loopback(self._settings.admin_host),
+        )
+
+    def routers(self) -> list[APIRouter]:
+        """Return the routes of all parts."""
         limits = self._settings.limits
         code = Packages(self._data_dir, "code", Bounds(files=limits.package_files, file_bytes=limits.package_bytes))
         size = LAYER_FACTOR * limits.package_bytes
         layers = Packages(
             self._data_dir, "layers", Bounds(files=LAYER_FACTOR * limits.package_files, file_bytes=size, caches=True)
         )
-        deployments = Deployments(
-            self._reading, self.writer, self._gateway, code=code, layers=layers, ids=id_source(self._clock)
-        )
+        ids = id_source(self._clock)
+        deployments = Deployments(self._reading, self.writer, self._gateway, code=code, layers=layers, ids=ids)
+        tenancy = Tenancy(self.writer, clock=self._clock, ids=ids, level=self._level)
         view = NodeView(
             self._node,
             self._gateway,
@@ -79,16 +92,21 @@ class ControlNode:
             clock=self._clock,
         )
         urls = known_urls(self._data_dir, self._settings)
-        routers = [
+        return [
             function_routes(deployments, code=code, layers=layers, zip_bytes_max=limits.package_zip_bytes, urls=urls),
             invoking_routes(self._gateway),
             record_routes(self._records, self._clock, self.stopping),
             node_routes(view),
+            token_routes(tenancy, self._reading, of_node=False),
+            token_routes(tenancy, self._reading, of_node=True),
+            namespace_routes(tenancy, self._reading),
         ]
-        tokens = self._reading.tokens()
-        return admin_application(
-            routers, tokens=tokens, clock=self._clock, loopback=is_loopback(self._settings.admin_host)
-        )
+
+    async def _level(self) -> str:
+        """Return the isolation level; "" while nobody can say."""
+        with contextlib.suppress(Fault):
+            return str((await self._gateway.status()).get("level", ""))
+        return ""
 
     async def serve(self, server: Callable[[], Awaitable[None]]) -> None:
         """Write the journal anew, then serve until `server` returns; changes that were taken are finished.
@@ -114,7 +132,7 @@ class ControlNode:
         self._reading.close()
 
 
-def take_first_token(data_dir: Path, store: ControlStore) -> None:
+def take_first_token(data_dir: Path, store: ControlStore, clock: Clock) -> None:
     """Take in the token whose digest the supervisor left; idempotent. Raises: `Fault("invalid_argument")`."""
     path = data_dir / TOKENS_FILE
     try:
@@ -123,8 +141,8 @@ def take_first_token(data_dir: Path, store: ControlStore) -> None:
         return
     except msgspec.DecodeError as error:
         raise Fault("invalid_argument", f"{path} can't be read: {error}") from error
-    if token.digest not in {known.digest for known in store.tokens()}:
-        store.add_token(token)
+    token = msgspec.structs.replace(token, id=to_text("tok", id_source(clock)()), name="first")
+    if store.credentials.add(token, created_by="node"):
         store.commit()
 
 

@@ -24,8 +24,8 @@ class RecordReader:
         self._queries = RecordQueries(data_dir / "records" / "records.db")
         self._thread = ThreadPoolExecutor(1, "records")
 
-    async def show(self, invocation_id: str) -> InvocationRecord:
-        return await self._ask(lambda: self._queries.show(invocation_id))
+    async def show(self, invocation_id: str, *, namespace: str) -> InvocationRecord:
+        return await self._ask(lambda: self._queries.show(invocation_id, namespace=namespace))
 
     async def page(self, wanted: Wanted, *, limit: int, cursor: str) -> Page:
         chosen = RecordFilter(

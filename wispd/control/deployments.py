@@ -15,9 +15,11 @@ from wispd.control.dataplane import DataPlane, Trial
 from wispd.control.declaration import Declaration, declare
 from wispd.control.names import check_name
 from wispd.control.packaging import Packages
+from wispd.control.tenancy import must_exist
 from wispd.control.writer import Writer
 from wispd.model.function import Version
 from wispd.model.published import Entry, Withdrawn
+from wispd.ports.access import UploadKind
 from wispd.ports.catalogue import Catalogue, Reading, Registered, Wanted
 
 TRIALS_MAX: Final = 8  # at once; each is an instance
@@ -80,6 +82,7 @@ class Deployments:
         )
 
         def change(catalogue: Catalogue) -> tuple[tuple[Registered, bool], list[Entry]]:
+            must_exist(catalogue, namespace)
             stored, fresh = catalogue.put(wanted)
             return (stored, fresh), [stored.published]
 
@@ -96,10 +99,22 @@ class Deployments:
 
         await self._writer.apply(change)
 
+    async def own(self, namespace: str, kind: UploadKind, digest: str) -> None:
+        """Note that a namespace has brought (or built) a tree: what it has not can't be named in its deployments."""
+
+        def change(catalogue: Catalogue) -> tuple[None, list[Entry]]:
+            must_exist(catalogue, namespace)
+            catalogue.uploads.add(namespace, kind, digest)
+            return None, []
+
+        await self._writer.apply(change)
+
     def _check_uploads(self, version: Version) -> None:
-        if not self._code.has(version.code):
+        owns = self._reading.uploads.has
+        if not self._code.has(version.code) or not owns(version.namespace, "code", version.code):
             raise Fault("not_found", f"code {version.code} is not here: upload the package first", key="code")
-        if version.layer and not self._layers.has(version.layer):
+        layer = version.layer
+        if layer and (not self._layers.has(layer) or not owns(version.namespace, "layer", layer)):
             raise Fault("not_found", f"layer {version.layer} is not here: upload it first", key="layer")
 
     def _named(self, version: Version) -> Version:

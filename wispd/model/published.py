@@ -22,8 +22,10 @@ class Token(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     digest: str
     role: str  # admin, deployer, invoker, viewer
-    namespace: str = ""  # "" only for admin: every namespace
+    namespace: str = ""  # "": the node's own, for every namespace
     expires_us: int = 0  # Unix µs; 0: never
+    id: str = ""  # tok_…
+    name: str = ""  # for people
 
 
 class TokenRevoked(Struct, frozen=True, kw_only=True):

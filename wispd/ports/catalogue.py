@@ -8,7 +8,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from wispd.model.function import Published, Version
-from wispd.model.published import Entry, Token
+from wispd.model.published import Entry
+from wispd.ports.access import Credentials, Namespaces, Uploads
 
 
 class Registered(Struct, frozen=True, kw_only=True):
@@ -32,6 +33,15 @@ class Wanted(Struct, frozen=True, kw_only=True):
 class Reading(Protocol):
     """Questions; each is one short read. Raises: `Fault("unavailable")`."""
 
+    @property
+    def credentials(self) -> Credentials: ...
+
+    @property
+    def namespaces(self) -> Namespaces: ...
+
+    @property
+    def uploads(self) -> Uploads: ...
+
     def find(self, namespace: str, name: str) -> Registered | None: ...
 
     def page(self, namespace: str, *, after: str, limit: int) -> list[Registered]:
@@ -39,8 +49,6 @@ class Reading(Protocol):
 
     def count(self) -> int:
         """Return how many functions there are."""
-
-    def tokens(self) -> list[Token]: ...
 
     def entries(self) -> Iterator[Entry]:
         """Yield all that is in force, streamed: tokens, then functions."""
@@ -60,8 +68,6 @@ class Catalogue(Reading, Protocol):
 
     def delete(self, namespace: str, name: str) -> bool:
         """Delete a function with its versions and routes; False when there is none."""
-
-    def add_token(self, token: Token) -> None: ...
 
     def commit(self) -> None:
         """Put all changes since the last commit on the disk, or none."""

@@ -39,6 +39,8 @@ handler = "code:two"
 env = { X = "from toml" }
 """
 
+JSON = {"Content-Type": "application/json"}
+
 
 def documents(output: bytes) -> list[object]:
     return [json.loads(line) for line in output.decode().splitlines()]
@@ -172,7 +174,7 @@ def test_bad_names_are_refused_everywhere(shared: Node, name: str) -> None:
     escaped = "".join(f"%{byte:02X}" for byte in name.encode())
     url = f"{shared.admin_url}/v1/namespaces/default/functions/{escaped}"
     for method in ("GET", "PUT", "DELETE"):
-        answer = httpx.request(method, url, headers=headers, content=b'{"code": ""}', trust_env=False)
+        answer = httpx.request(method, url, headers=headers | JSON, content=b'{"code": ""}', trust_env=False)
         assert answer.status_code in (400, 404, 405), (method, answer.status_code)
     assert sorted(path.name for path in shared.folder.iterdir()) == before
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from control_harness import DIGEST, TOKEN, control, zipped
 
-from wispd.api.admin_gate import check_host, check_token, is_loopback
+from wispd.api.admin_gate import check_host, is_loopback, presented
 from wispd.app.settings import Limits
 from wispd.base.errors import Fault
-from wispd.model.published import Token
 
 PLAIN = ("", ".", "..", "../../x", "a/b", "a\0b", "-rf", "x" * 65, "%2e%2e", "a b", "a.b", "a\n", "\u0661")
 TWINS = ("caf\u00e9", "cafe\u0301")  # NFC and NFD
@@ -50,18 +49,11 @@ def test_every_route_needs_the_token_but_health(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_token_must_be_valid_and_of_a_role_that_may() -> None:
-    presented = [f"Bearer {TOKEN}".encode()]
-    check_token(presented, [Token(digest=DIGEST, role="admin")], 5)
-    for token, code in (
-        (Token(digest=DIGEST, role="admin", expires_us=5), "unauthenticated"),
-        (Token(digest=DIGEST, role="viewer"), "forbidden"),
-    ):
-        with pytest.raises(Fault) as caught:
-            check_token(presented, [token], 5)
-        assert caught.value.code == code
-    with pytest.raises(Fault, match="valid token"):
-        check_token(presented * 2, [Token(digest=DIGEST, role="admin")], 5)
+def test_only_one_bearer_token_counts() -> None:
+    header = f"Bearer {TOKEN}".encode()
+    assert presented([header]) == presented([b"bearer  " + TOKEN.encode()]) == DIGEST
+    for headers in ([], [header, header], [b"Basic " + TOKEN.encode()], [b"Bearer"], [b"Bearer " + b"x" * 513]):
+        assert presented(headers) == ""
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class Fixed:
         items = tuple(line(number) for number in numbers)
         return LogPage(items=items, next=items[-1].cursor if items else cursor or 0)
 
-    async def show(self, invocation_id: str) -> InvocationRecord:
+    async def show(self, invocation_id: str, *, namespace: str) -> InvocationRecord:
         raise NotImplementedError
 
     async def page(self, wanted: Wanted, *, limit: int, cursor: str) -> Page:
@@ -56,7 +56,8 @@ def asked(lines: int, query: str, stop_after: int = 0) -> tuple[list[int], Fixed
         stopping, clock = asyncio.Event(), VirtualClock()
         records = Fixed(lines, stopping, stop_after)
         routes = record_routes(records, clock, stopping)
-        app = admin_application([routes], tokens=[Token(digest=DIGEST, role="admin")], clock=clock, loopback=True)
+        known = {DIGEST: Token(digest=DIGEST, role="admin")}
+        app = admin_application([routes], find=known.get, exists=bool, clock=clock, loopback=True)
         headers = {"Authorization": f"Bearer {TOKEN}"}
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://localhost", headers=headers

@@ -87,7 +87,8 @@ def test_private_is_not_there() -> None:
         (token("nonsense"), 403),
         (token("invoker", "other"), 404),
         (token("admin", "other"), 404),
-        (token("invoker", ""), 404),
+        (token("invoker", ""), 200),
+        (token("viewer", ""), 403),
         (token(expires_us=1), 401),
     ],
 )

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
+from wispd.adapters.store.control_access import CredentialStore, NamespaceStore, UploadStore
 from wispd.adapters.store.control_session import Session, told
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.model.function import Published, Version
-from wispd.model.published import Entry, Token
+from wispd.model.published import Entry
 from wispd.ports.catalogue import Registered, Wanted
 
 VERSIONS_MAX: Final = 1000  # of one function; older ones are forgotten
@@ -29,6 +30,9 @@ class ControlStore:
     def __init__(self, data_dir: Path, clock: Clock, *, node_id: bytes, epoch: int) -> None:
         self._session = Session(data_dir, clock, source=(node_id, epoch))
         self._connection = self._session.connection
+        self.credentials = CredentialStore(self._session)
+        self.namespaces = NamespaceStore(self._session)
+        self.uploads = UploadStore(self._session)
 
     def find(self, namespace: str, name: str) -> Registered | None:
         rows = self._session.rows(
@@ -43,12 +47,8 @@ class ControlStore:
     def count(self) -> int:
         return int(self._session.rows("SELECT count(*) FROM functions WHERE live IS NOT NULL")[0][0])
 
-    def tokens(self) -> list[Token]:
-        rows = self._session.rows("SELECT digest, role, namespace, expires_us FROM tokens ORDER BY digest")
-        return [Token(digest=row[0], role=row[1], namespace=row[2], expires_us=row[3]) for row in rows]
-
     def entries(self) -> Iterator[Entry]:
-        yield from self.tokens()
+        yield from self.credentials.all()
         with told():
             for row in self._connection.execute(_SELECT + "ORDER BY f.id"):
                 yield _registered(row).published
@@ -80,20 +80,6 @@ class ControlStore:
                 "UPDATE functions SET live = NULL, updated_us = ? WHERE id = ?", (self._session.now_us(), rows[0][0])
             )
         return True
-
-    def add_token(self, token: Token) -> None:
-        with self._session.change():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    token.digest,
-                    token.role,
-                    token.namespace,
-                    token.expires_us,
-                    self._session.now_us(),
-                    *self._session.source,
-                ),
-            )
 
     def commit(self) -> None:
         self._session.commit()

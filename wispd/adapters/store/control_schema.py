@@ -11,6 +11,7 @@ from typing import Final
 
 import apsw
 
+from wispd.adapters.store.control_access_schema import ACCESS
 from wispd.base.errors import Fault
 
 _FIRST: Final = """
@@ -36,7 +37,7 @@ CREATE TABLE tokens (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final = (_FIRST,)  # the n-th one makes user_version n; never edit one that was released
+MIGRATIONS: Final = (_FIRST, ACCESS)  # the n-th one makes user_version n; never edit one that was released
 SQLITE_MIN: Final = (3, 51, 3)  # older ones can lose a WAL that is being reset. Source: sqlite.org/wal.html
 
 

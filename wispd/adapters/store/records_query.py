@@ -68,10 +68,13 @@ class RecordQueries:
         self._path = path
         self._connection: apsw.Connection | None = None
 
-    def show(self, invocation_id: str) -> InvocationRecord:
-        """Return one record with its log lines (the last attempt, where there were several)."""
+    def show(self, invocation_id: str, *, namespace: str = "") -> InvocationRecord:
+        """Return one record with its log lines (the last attempt, where there were several); of another namespace
+        than `namespace` ("": any) it is not found."""
         raw = _raw_id(invocation_id)
-        rows = self._rows(_RECORD + "WHERE i.id = ? ORDER BY i.attempt DESC LIMIT 1", (raw,))
+        rows = self._rows(
+            _RECORD + "WHERE i.id = ? AND ? IN ('', f.namespace) ORDER BY i.attempt DESC LIMIT 1", (raw, namespace)
+        )
         if not rows:
             raise Fault("not_found", f"no record of {invocation_id}: it has not ended, or is older than what is kept")
         record = _record(rows[0])

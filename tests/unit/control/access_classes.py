@@ -1,0 +1,51 @@
+"""What each route of the admin API is to the access matrix. Written by hand, on purpose: a second opinion.
+
+look: see functions and what ran · call: invoke · change: deploy, delete, secrets · govern: tokens, budgets, audit ·
+any: every role · open: no token. `node:` is about the whole node, so only tokens of the node may.
+"""
+
+from __future__ import annotations
+
+MAY = {
+    "look": {"viewer", "deployer", "admin"},
+    "call": {"invoker", "deployer", "admin"},
+    "change": {"deployer", "admin"},
+    "govern": {"admin"},
+    "any": {"viewer", "invoker", "deployer", "admin"},
+}
+
+_NS = "/v1/namespaces/{namespace}"
+_INVOKE = f"{_NS}/functions/{{name}}/invoke"
+_CALLS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+CLASSES = {
+    "GET /healthz": "open",
+    "GET /readyz": "open",
+    "GET /v1/status": "node:look",
+    "GET /metrics": "node:look",
+    # functions
+    f"POST {_NS}/packages": "change",
+    f"POST {_NS}/layers": "change",
+    f"GET {_NS}/functions": "look",
+    f"GET {_NS}/functions/{{name}}": "look",
+    f"PUT {_NS}/functions/{{name}}": "change",
+    f"DELETE {_NS}/functions/{{name}}": "change",
+    **{f"{verb} {_INVOKE}": "call" for verb in _CALLS},
+    **{f"{verb} {_INVOKE}/{{rest:path}}": "call" for verb in _CALLS},
+    # what ran
+    "GET /v1/invocations/{invocation_id}": "look",
+    f"GET {_NS}/invocations": "look",
+    f"GET {_NS}/logs": "look",
+    f"GET {_NS}/usage": "look",
+    # tokens and namespaces
+    "GET /v1/tokens": "node:govern",
+    "POST /v1/tokens": "node:govern",
+    "DELETE /v1/tokens/{token_id}": "node:govern",
+    f"GET {_NS}/tokens": "govern",
+    f"POST {_NS}/tokens": "govern",
+    f"DELETE {_NS}/tokens/{{token_id}}": "govern",
+    "GET /v1/namespaces": "any",
+    "POST /v1/namespaces": "node:govern",
+    f"GET {_NS}": "any",
+    f"DELETE {_NS}": "node:govern",
+}
