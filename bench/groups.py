@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import client
+import commands
 import layers
 import load
 import machine
@@ -168,6 +169,18 @@ def deploy(bench: Bench, node: Node) -> None:
     bench.results.add("deploy.folder", percentile(samples, 0.5))
 
 
+def help_ms(bench: Bench, node: Node) -> None:
+    """The command line alone: a fresh interpreter to the end of the help."""
+    samples = [commands.help_ms() for _ in range(20)]
+    bench.results.add("help.ms", percentile(samples, 0.5))
+
+
+def run_reload(bench: Bench, node: Node) -> None:
+    with commands.running() as served:
+        samples = [served.reload_ms(number) for number in range(20)]
+    bench.results.add("run.reload", percentile(samples, 0.5))
+
+
 def bill(bench: Bench, node: Node) -> None:
     """The same CPU-bound work, one call after another and many at once: the bill must be the same."""
     alone, together = node.distinct(bench.names(2, "burn"), FUNCTIONS / "burn")
@@ -191,6 +204,8 @@ GROUPS: dict[str, Callable[[Bench, Node], None]] = {
     "fastapi": fastapi,
     "echo": echo,
     "deploy": deploy,
+    "help": help_ms,
+    "reload": run_reload,
     "bill": bill,
     "cold.pool": cold_pool,
     "cold.layer": cold_layer,

@@ -53,6 +53,8 @@ TARGETS: dict[str, Target] = {
     "registered.bytes": Target("memory per registered function at zero instances", "bytes", 4096.0),
     "echo.6mb": Target("6 MB echo, median", "ms", 10.0),
     "deploy.folder": Target("deploy of a dependency-free folder inside the node", "ms", 150.0),
+    "help.ms": Target("`wisp --help`, median", "ms", 150.0),
+    "run.reload": Target("`wisp run`: from a save to the first answer of the new code, median", "ms", 300.0),
     "bill.ratio": Target(
         "bill of 100 CPU-bound calls, 16 at once on a full machine, to one after another", "x", 1.05
     ),

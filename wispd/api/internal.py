@@ -4,12 +4,14 @@ ANY  /_wisp/invoke/<namespace>/<name>[/rest][?query]    access rules don't apply
 POST /_wisp/published {"offset": N}                     → {"offset": M}
 POST /_wisp/trial <version as JSON>                     → {"dialect": …, "init_ms": …} or why it does not start
 GET  /_wisp/metrics (JSON counters) · GET /_wisp/status · POST /_wisp/drain
+GET  /_wisp/calls?namespace=…&after=N                  → {"items": […], "next": M}, when there are any
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -27,7 +29,9 @@ from wispd.model.invocation import Invocation, Trigger
 
 _INVOKE: Final = b"/_wisp/invoke/"
 _TRIAL: Final = b"/_wisp/trial"
+_CALLS: Final = b"/_wisp/calls"
 _METHODS: Final = {
+    _CALLS: b"GET",
     b"/_wisp/published": b"POST",
     _TRIAL: b"POST",
     b"/_wisp/metrics": b"GET",
@@ -38,6 +42,7 @@ _JSON: Final = b"Content-Type: application/json\r\n"
 _SMALL: Final = 1_048_576  # bytes of a body that is not a function's
 
 
+Told = Callable[[list[dict[str, Any]], int], None]  # events, and the number that continues behind them
 TrialDone = Callable[[str, Fault | None, int], None]  # dialect, or the reason; nanoseconds it took
 
 
@@ -56,6 +61,9 @@ class Operations(Protocol):
         """Read the journal at least up to `offset`, if it is there; return the offset reached."""
 
     def drain(self) -> None: ...
+
+    def calls(self, namespace: str, after: int, told: Told) -> None:
+        """Tell the calls that ended behind event `after`, once there are any."""
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -168,6 +176,9 @@ class InternalDoor(Door):
         if path == _TRIAL:
             self._try(exchange, body)
             return
+        if path == _CALLS:
+            self._follow(exchange)
+            return
         if path == b"/_wisp/metrics":
             answer = operations.snapshot()
         elif path == b"/_wisp/status":
@@ -194,6 +205,19 @@ class InternalDoor(Door):
                 exchange.answer(200, _JSON + id_line(self._maker.id()), answer)
 
         self._operations.trial(version, done)
+
+    def _follow(self, exchange: Exchange) -> None:
+        query = parse_qs(exchange.request.target.partition(b"?")[2].decode("ascii", "replace"))
+        after = query.get("after", ["-1"])[0]
+        exchange.state = question = object()
+
+        def told(events: list[dict[str, Any]], number: int) -> None:
+            if exchange.state is question:  # else whoever asked has left
+                exchange.state = None
+                answer = msgspec.json.encode({"items": events, "next": number})
+                exchange.answer(200, _JSON + id_line(self._maker.id()), answer)
+
+        self._operations.calls(query.get("namespace", [""])[0], int(after) if after.isdigit() else -1, told)
 
 
 def _version(body: bytes) -> Version:

@@ -19,6 +19,7 @@ from wispd.api.admin_access import namespace_routes, token_routes
 from wispd.api.admin_functions import Urls, function_routes, path_urls
 from wispd.api.admin_gate import is_loopback
 from wispd.api.admin_invoking import invoking_routes
+from wispd.api.admin_live import live_routes
 from wispd.api.admin_node import Node, NodeView, node_routes
 from wispd.api.admin_records import record_routes
 from wispd.app.directory import read_node
@@ -96,6 +97,7 @@ class ControlNode:
             function_routes(deployments, code=code, layers=layers, zip_bytes_max=limits.package_zip_bytes, urls=urls),
             invoking_routes(self._gateway),
             record_routes(self._records, self._clock, self.stopping),
+            live_routes(self._gateway),
             node_routes(view),
             token_routes(tenancy, self._reading, of_node=False),
             token_routes(tenancy, self._reading, of_node=True),

@@ -14,7 +14,7 @@ import msgspec
 from wispd.adapters.engine.process.client import ProcessEngine
 from wispd.api.door import BodyBudget
 from wispd.api.ingress import Ingress
-from wispd.api.internal import InternalDoor, TrialDone
+from wispd.api.internal import InternalDoor, Told, TrialDone
 from wispd.api.invocations import InvocationMaker
 from wispd.app.settings import Settings, machine_memory_bytes
 from wispd.autoscaler.loop import Autoscaler
@@ -31,6 +31,7 @@ from wispd.gateway.journal import JournalReader
 from wispd.gateway.pool import Pool
 from wispd.gateway.router import RouteTable
 from wispd.model.function import Version
+from wispd.observe.live import LiveCalls
 from wispd.observe.metrics import GatewayMetrics, Gauges
 from wispd.observe.observer import GatewayObserver
 from wispd.observe.segments import SegmentWriter
@@ -62,6 +63,7 @@ class GatewayNode:
         self.metrics = GatewayMetrics()
         self._writer = SegmentWriter(folder / "records", clock, node_id=bytes.fromhex(node_id))
         self.observer = GatewayObserver(self._writer, self.metrics, clock)
+        self._live = LiveCalls(self.observer, clock)
         self.admission = Admission(FixedQuota(settings.limits.concurrency))
         self.table = RouteTable(settings.domain)
         self._journal = JournalReader(folder / "published", self.table, domain=settings.domain)
@@ -147,6 +149,8 @@ class GatewayNode:
         self.dispatcher.check_initialisation()
         self.dispatcher.forget_unused()
         self.observer.tick()
+        self._live.tick()
+        self.dispatcher.observer = self._live if self._live.watched else self.observer
         if now_ns >= self._http_due_ns:
             self._http_due_ns = now_ns + int(HTTP_SWEEP_S * _NS)
             self.public.sweep()
@@ -221,6 +225,12 @@ class GatewayNode:
             "http": msgspec.to_builtins(self.public.statistics()),
             "functions": [_pool_status(pool) for pool in self.dispatcher if not pool.version.id.startswith("trial ")],
         }
+
+    def calls(self, namespace: str, after: int, told: Told) -> None:
+        """Tell the calls that ended behind event `after`; from now on they are kept for a while."""
+        if not self._live.ask(namespace, after, told):
+            told([], max(after, 0))
+        self.dispatcher.observer = self._live
 
     def trial(self, version: Version, done: TrialDone) -> None:
         """Start a version that is not live; `done(dialect, fault, init_ns)`."""

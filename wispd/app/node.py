@@ -1,13 +1,15 @@
 """Start a node: claim the data directory and the ports, then supervise. `wisp up` is this.
 
-`python -I -m wispd.app.node READY_FD SETTINGS` is the detached form: it says how the start went on READY_FD as one
-JSON document, a `Serving` or a problem, and closes it.
+`python -I -m wispd.app.node READY_FD SETTINGS [CALLER_FD]` is the detached form: it says how the start went on
+READY_FD as one JSON document, a `Serving` or a problem, and closes it. With CALLER_FD the node is a temporary one: it
+ends as soon as the other end of that pipe is closed, and its data directory, which must be a new one, goes with it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import sys
 import time
@@ -42,8 +44,12 @@ class Serving(Struct, frozen=True, kw_only=True):
     warning: str = ""
 
 
-def run(settings: Settings, announce: Callable[[Serving], None], *, detached: bool = False) -> None:
+def run(
+    settings: Settings, announce: Callable[[Serving], None], *, detached: bool = False, caller_fd: int = -1
+) -> None:
     """Run a node in this process until it is told to end; `detached`: its own errors go to `logs/supervisor.log`.
+
+    `caller_fd`: as `Supervisor.run`.
 
     Raises: `Fault` when it can't start.
     """
@@ -79,7 +85,7 @@ def run(settings: Settings, announce: Callable[[Serving], None], *, detached: bo
         )
         roles = {name: RoleProcess(name, directory) for name in ORDER}
         supervisor = Supervisor(settings, directory, node, roles=roles, listeners=listeners, clock=clock)
-        supervisor.run(lambda: announce(serving))
+        supervisor.run(lambda: announce(serving), caller_fd=caller_fd)
 
 
 def claim_ports(settings: Settings, directory: DataDirectory) -> dict[str, socket.socket]:
@@ -112,6 +118,7 @@ def _bind(settings: Settings) -> tuple[socket.socket, socket.socket]:
 def main(arguments: list[str]) -> int:
     """Run detached: tell the start's outcome on a descriptor, then serve."""
     ready_fd, settings = int(arguments[0]), msgspec.json.decode(arguments[1], type=Settings)
+    caller_fd = int(arguments[2]) if len(arguments) > 2 else -1
 
     def tell(outcome: object) -> None:
         with contextlib.suppress(OSError):  # nobody waits any more
@@ -120,11 +127,24 @@ def main(arguments: list[str]) -> int:
             os.close(ready_fd)
 
     try:
-        run(settings, tell, detached=True)
+        if caller_fd >= 0:
+            _run_temporary(settings, tell, caller_fd)
+        else:
+            run(settings, tell, detached=True)
     except Fault as fault:
         tell({"code": fault.code, "message": fault.message})
         return 1
     return 0
+
+
+def _run_temporary(settings: Settings, tell: Callable[[object], None], caller_fd: int) -> None:
+    """Run a node whose data directory is made by it and removed with it."""
+    if os.path.lexists(settings.data_dir):
+        raise Fault("conflict", f"{settings.data_dir} exists; a temporary node makes a directory of its own")
+    try:
+        run(settings, tell, detached=True, caller_fd=caller_fd)
+    finally:
+        shutil.rmtree(settings.data_dir, ignore_errors=True)
 
 
 if __name__ == "__main__":

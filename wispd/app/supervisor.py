@@ -30,6 +30,7 @@ STOP_S: Final = 5.0  # for a role to end after it was asked to
 LOST_S: Final = 1.0  # for a role that closed its lifeline to end
 DRAIN_GRACE_S: Final = 1.0  # over the deadline that the gateway was given
 _TICK_S: Final = 0.5
+_CALLER: Final = "caller"
 _NS: Final = 1_000_000_000
 
 
@@ -55,13 +56,18 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._signals: list[int] = []
         self._state = "starting"
+        self._abandoned = False
 
-    def run(self, announce: Callable[[], None]) -> None:
+    def run(self, announce: Callable[[], None], *, caller_fd: int = -1) -> None:
         """Run the node until it is told to end; `announce` is called once, when everything serves.
+
+        `caller_fd`: a pipe's end; when whoever holds the other end is gone, the node ends at once.
 
         Raises: `Fault("unavailable")` when a process can't be started in the first place; nothing is left then.
         """
         with self._signalled():
+            if caller_fd >= 0:
+                self._selector.register(caller_fd, selectors.EVENT_READ, _CALLER)
             try:
                 for name in ORDER:
                     self._start(name)
@@ -97,6 +103,10 @@ class Supervisor:
         for key, _ in self._selector.select(self._pause_s()):
             if key.data is None:
                 self._wakeup.recv(4096)
+            elif key.data is _CALLER:
+                self._selector.unregister(key.fileobj)
+                self._abandoned = True
+                self._signals += [signal.SIGTERM, signal.SIGTERM]  # twice: nobody waits for running calls
             else:
                 self._hear(key.data)
         now_ns = self._clock.monotonic_ns()
@@ -172,11 +182,16 @@ class Supervisor:
         self._wait(lambda: gateway.drained or not gateway.running, drain_s + DRAIN_GRACE_S, hurried=True)
 
     def _stop_all(self) -> None:
-        """End all processes, the launcher last: whatever it started ends with it."""
+        """End all processes, the launcher last: whatever it started ends with it.
+
+        What an abandoned node would write down goes with its directory, so it is not waited for.
+        """
         self._state = "ending"
         for name in ("gateway", "control", "recorder", "launcher"):
             role = self._roles[name]
-            if name == "recorder":  # indexes what the gateway wrote last
+            if self._abandoned and name != "launcher":
+                role.signal(signal.SIGKILL)
+            elif name == "recorder":  # indexes what the gateway wrote last
                 role.send(Message(type="drain", deadline_s=STOP_S))
                 self._wait(lambda role=role: not role.running, STOP_S)  # type: ignore[misc]
             role.signal(signal.SIGTERM)

@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "down": ("wispd.cli.node", "down", "Stop the node; running calls finish first."),
     "status": ("wispd.cli.status", "status", "Show the node, its processes and its functions."),
     "doctor": ("wispd.cli.doctor", "doctor", "Check what this host gives to sandboxes."),
+    "run": ("wispd.cli.running", "run", "Serve one file now, and again whenever you save it."),
+    "dev": ("wispd.cli.developing", "dev", "Serve a project while you work on it."),
     "deploy": ("wispd.cli.deploying", "deploy", "Deploy a folder, a file or a zip."),
     "list": ("wispd.cli.functions", "list_functions", "List functions."),
     "show": ("wispd.cli.functions", "show", "Show one function."),

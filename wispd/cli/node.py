@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +14,9 @@ import msgspec
 
 from wispd.app import settings
 from wispd.base.clock import SystemClock
-from wispd.base.errors import CODES, Fault
+from wispd.base.errors import Fault
 from wispd.cli.output import note, print_json, say
 
-DETACHED_START_S: Final = 90.0
 DOWN_GRACE_S: Final = 30.0  # over the time that running calls have
 LEVEL_WAIT_S: Final = 3.0
 _LOOK_S: Final = 0.05
@@ -40,7 +36,9 @@ def up(data_dir: str, detach: bool, as_json: bool, **flags: Any) -> None:
     """Start a node. Without --detach it runs until Ctrl-C; running calls finish first."""
     chosen = settings.load(data_dir or settings.default_data_dir(), flags)
     if detach:
-        _say_serving(_detached(chosen), chosen, as_json=as_json)
+        from wispd.app.detaching import start
+
+        _say_serving(start(chosen).serving, chosen, as_json=as_json)
         return
     from wispd.app import node
 
@@ -72,48 +70,6 @@ def _level(admin_url: str, data_dir: str) -> str:
         with NodeClient(admin_url, token, answer_s=LEVEL_WAIT_S) as client:
             return str(client.status().get("gateway", {}).get("level", ""))
     return ""
-
-
-def _detached(chosen: settings.Settings) -> dict[str, Any]:
-    """Start the node in a session of its own and wait for its word. Raises: `Fault` when it can't start."""
-    reader, writer = os.pipe()
-    arguments = ["-I", "-m", "wispd.app.node", str(writer), msgspec.json.encode(chosen).decode()]
-    with open(reader, "rb", buffering=0) as outcome, open(writer, "wb", buffering=0) as ours:
-        process = subprocess.Popen(  # noqa: S603  (our own interpreter and module)
-            [sys.executable, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            pass_fds=(writer,),
-            cwd="/",
-        )
-        ours.close()
-        content = _read_all(outcome.fileno(), DETACHED_START_S)
-    if content is None:
-        process.terminate()
-        raise Fault("unavailable", f"the node was not ready within {DETACHED_START_S:.0f} s")
-    told = msgspec.json.decode(content) if content else {"code": "internal", "message": "the node ended at once"}
-    if "code" in told:
-        process.wait()
-        raise Fault(told["code"] if told["code"] in CODES else "internal", told["message"])
-    process.returncode = 0  # it outlives us: nobody waits for it
-    return dict(told)
-
-
-def _read_all(fd: int, timeout_s: float) -> bytes | None:
-    """Return what comes until the end of file; None when that takes too long."""
-    deadline_ns = SystemClock.monotonic_ns() + int(timeout_s * 1e9)
-    content = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(fd, selectors.EVENT_READ)
-        while SystemClock.monotonic_ns() < deadline_ns:
-            if selector.select(_LOOK_S):
-                piece = os.read(fd, 65_536)
-                if not piece:
-                    return content
-                content += piece
-    return None
 
 
 @click.command()

@@ -103,6 +103,10 @@ class NodeClient:
                     if line.strip():
                         yield msgspec.json.decode(line)
 
+    def calls(self, after: int | None) -> Json:
+        """Wait for calls that end: `items`, and `next` to ask with. None: only say where now is."""
+        return self._json("GET", f"{self._base}/calls", params={} if after is None else {"after": str(after)})
+
     def usage(self, **wanted: str) -> Json:
         """Return sums of what ran. `wanted`: since, by."""
         return self._json("GET", f"{self._base}/usage", params=_given(wanted))

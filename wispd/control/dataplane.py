@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -18,6 +19,7 @@ CONNECTIONS_MAX: Final = 1000  # as many as the admin listener takes
 CONNECT_S: Final = 2.0
 ASK_S: Final = 5.0
 TRIAL_EXTRA_S: Final = 30.0  # above the function's own timeout: the start, on a busy machine
+CALLS_S: Final = 30.0  # above what the gateway waits for a call to tell of
 SILENCE_S: Final = 1200.0  # between two pieces of an answer; the gateway ends calls long before
 ANSWER_MAX: Final = 64 * 1024 * 1024
 
@@ -63,6 +65,14 @@ class DataPlane:
     async def status(self) -> dict[str, Any]:
         """Return what the gateway says about itself."""
         return dict(msgspec.json.decode(await self._get("/_wisp/status"), type=dict[str, Any]))
+
+    async def calls(self, namespace: str, after: int) -> dict[str, Any]:
+        """Return calls that ended behind event `after`, when there are any or the gateway has waited long enough."""
+        path = f"/_wisp/calls?namespace={quote(namespace, safe='')}&after={after}"
+        status, answer = await self._ask("GET", path, patience_s=CALLS_S)
+        if status != 200:
+            raise fault_of(status, answer)
+        return dict(msgspec.json.decode(answer, type=dict[str, Any]))
 
     async def metrics(self) -> bytes:
         """Return the gateway's counters: a `Snapshot` as JSON, or text."""

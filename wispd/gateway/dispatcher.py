@@ -57,7 +57,7 @@ class Dispatcher:
     ) -> None:
         self._loop = loop
         self._clock = clock
-        self._observer = observer
+        self.observer = observer  # may be replaced by one that tells more, while somebody watches
         self._admission = admission
         self._scaler = scaler
         self.hostcalls: HostCalls | None = None
@@ -79,7 +79,7 @@ class Dispatcher:
         refusal = self._admission.admit(version.namespace, version.function)
         if refusal is not None:
             invocation.status = Status.THROTTLED
-            self._observer.refused(version.namespace, version.function, refusal.code)
+            self.observer.refused(version.namespace, version.function, refusal.code)
             invocation.sink.fault(invocation, refusal)
             return
         self.inflight[invocation.number] = invocation
@@ -154,7 +154,7 @@ class Dispatcher:
         self._admission.release(version.namespace, version.function)
         if invocation.cancelled:
             invocation.status = Status.CANCELLED
-        self._observer.finished(invocation)
+        self.observer.finished(invocation)
 
     def fail(self, invocation: Invocation, status: Status, fault: Fault) -> None:
         """End an invocation without an answer of its own."""
@@ -180,13 +180,13 @@ class Dispatcher:
     def logged(self, pool: Pool, channel: Channel, invocation: Invocation | None, text: bytes) -> None:
         """Output ahead of an outcome, or of no invocation."""
         if invocation is None:
-            self._observer.instance_log(pool.version, channel.instance, text)
+            self.observer.instance_log(pool.version, channel.instance, text)
         else:
-            self._observer.invocation_log(invocation.id, pool.version, text)
+            self.observer.invocation_log(invocation.id, pool.version, text)
 
     def cold_started(self, pool: Pool, channel: Channel) -> None:
         """An instance initialised."""
-        self._observer.cold_started(pool.version, channel.sandbox_ns, channel.init_ns, channel.pooled)
+        self.observer.cold_started(pool.version, channel.sandbox_ns, channel.init_ns, channel.pooled)
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -36,6 +36,7 @@ CLASSES = {
     "GET /v1/invocations/{invocation_id}": "look",
     f"GET {_NS}/invocations": "look",
     f"GET {_NS}/logs": "look",
+    f"GET {_NS}/calls": "look",
     f"GET {_NS}/usage": "look",
     # tokens and namespaces
     "GET /v1/tokens": "node:govern",

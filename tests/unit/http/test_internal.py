@@ -12,7 +12,7 @@ from http_harness import Bench, Calls, block_of, body_of, header, published, sta
 
 from wisp.runtime import frames
 from wispd.api.door import BodyBudget
-from wispd.api.internal import InternalDoor, TrialDone
+from wispd.api.internal import InternalDoor, Told, TrialDone
 from wispd.api.invocations import InvocationMaker
 from wispd.base.clock import VirtualClock
 from wispd.base.errors import Fault
@@ -27,6 +27,7 @@ class Operations:
     def __init__(self) -> None:
         self.offsets: list[int] = []
         self.drained = 0
+        self.asked: list[tuple[str, int, Told]] = []
         self.trials: list[tuple[Version, TrialDone]] = []
 
     def snapshot(self) -> bytes:
@@ -44,6 +45,9 @@ class Operations:
 
     def drain(self) -> None:
         self.drained += 1
+
+    def calls(self, namespace: str, after: int, told: Told) -> None:
+        self.asked.append((namespace, after, told))
 
 
 class Inside(Bench):
@@ -165,3 +169,19 @@ def test_trial_of_a_client_that_left_is_not_answered(inside: Inside) -> None:
     inside.hang_up(wire)
     inside.operations.trials[0][1]("native", None, 1)
     assert wire.out == b""
+
+
+def test_calls_are_told_when_there_are_any_and_to_nobody_who_left(inside: Inside) -> None:
+    wire = inside.connect("")
+    inside.send(wire, b"GET /_wisp/calls?namespace=acme&after=7 HTTP/1.1\r\nHost: g\r\n\r\n")
+    ((namespace, after, told),) = inside.operations.asked
+    assert (namespace, after, wire.out) == ("acme", 7, b"")
+    told([{"kind": "call"}], 9)
+    assert json.loads(body_of(bytes(wire.out))) == {"items": [{"kind": "call"}], "next": 9}
+    left = inside.connect("")
+    inside.send(left, b"GET /_wisp/calls HTTP/1.1\r\nHost: g\r\n\r\n")
+    namespace, after, told = inside.operations.asked[-1]
+    assert (namespace, after) == ("", -1)
+    inside.hang_up(left)
+    told([], 1)
+    assert left.out == b""
