@@ -11,17 +11,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from wispd.api.admin_gate import Find, Gate
-from wispd.api.admin_guard import Guard
+from wispd.api.admin_guard import ACCOUNT, Guard
 from wispd.api.admin_problems import fault_of_status, problem
 from wispd.api.permitting import all_routes
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
+from wispd.control.auditing import Auditor
 
 
 def admin_application(
     routers: Sequence[APIRouter],
     *,
     find: Find,
+    auditor: Auditor,
     exists: Callable[[str], bool],
     clock: Clock,
     loopback: bool,
@@ -38,29 +40,35 @@ def admin_application(
     for router in routers:
         app.include_router(router, dependencies=[Depends(guard)])
     _explain_errors(app)
-    return Gate(app, find=find, open_paths=open_paths, clock=clock, loopback=loopback)
+    return Gate(app, find=find, auditor=auditor, open_paths=open_paths, clock=clock, loopback=loopback)
 
 
 def _explain_errors(app: FastAPI) -> None:
     @app.exception_handler(Fault)
-    async def refused(_request: Request, fault: Exception) -> Response:
+    async def refused(request: Request, fault: Exception) -> Response:
         assert isinstance(fault, Fault)
-        return problem(fault)
+        return _told(request, fault)
 
     @app.exception_handler(HTTPException)
     async def refused_by_framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         fault = fault_of_status(error.status_code, f"{request.method} {request.url.path[:200]}: {error.detail}")
         fault.facts |= {key.lower(): value for key, value in (error.headers or {}).items() if key.lower() == "allow"}
-        return problem(fault)
+        return _told(request, fault)
 
     @app.exception_handler(RequestValidationError)
-    async def malformed(_request: Request, error: Exception) -> Response:
+    async def malformed(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        return problem(Fault("invalid_argument", f"{place}: {first['msg']}"))
+        return _told(request, Fault("invalid_argument", f"{place}: {first['msg']}"))
 
     @app.exception_handler(Exception)
-    async def failed(_request: Request, error: Exception) -> Response:
-        return problem(Fault("internal", f"this is a bug of the platform: {type(error).__name__}"))
+    async def failed(request: Request, error: Exception) -> Response:
+        return _told(request, Fault("internal", f"this is a bug of the platform: {type(error).__name__}"))
+
+
+def _told(request: Request, fault: Fault) -> Response:
+    """Return the answer, and leave its code for the audit entry."""
+    request.scope[ACCOUNT].code = fault.code
+    return problem(fault)

@@ -28,7 +28,7 @@ class TokenWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     role: Role
     name: Annotated[str, Meta(max_length=NAME_MAX, description="For people.")] = ""
-    expires: Annotated[str | None, Meta(max_length=40, examples=["30d"])] = None
+    expires: Annotated[str, Meta(max_length=40, examples=["30d"])] | None = None
 
 
 class TokenView(Struct, frozen=True, kw_only=True, omit_defaults=False):

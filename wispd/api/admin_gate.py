@@ -9,10 +9,11 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wispd.api.admin_guard import BODY_MAX, PRINCIPAL, too_large
+from wispd.api.admin_guard import ACCOUNT, BODY_MAX, PRINCIPAL, too_large
 from wispd.api.admin_problems import problem
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
+from wispd.control.auditing import Account, Auditor, accounting
 from wispd.model.permission import Principal
 from wispd.model.published import Token
 
@@ -28,10 +29,11 @@ class Gate:
     """
 
     def __init__(
-        self, app: ASGIApp, *, find: Find, open_paths: Collection[str], clock: Clock, loopback: bool
+        self, app: ASGIApp, *, find: Find, auditor: Auditor, open_paths: Collection[str], clock: Clock, loopback: bool
     ) -> None:
         self._app = app
         self._find = find
+        self._auditor = auditor
         self._open = frozenset(open_paths)
         self._clock = clock
         self._loopback = loopback
@@ -40,16 +42,21 @@ class Gate:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        if scope["type"] != "http":
+            return  # there are no WebSockets here; the server was started without them
+        account = scope[ACCOUNT] = self._auditor.open(str((scope.get("client") or ("",))[0]))
+        answer = settled(self._auditor, account, scope, receive, send)
         try:
-            if scope["type"] != "http":
-                raise Fault("not_found", "there are no WebSockets here")
-            self._enter(scope)
+            self._enter(scope, account)
         except Fault as fault:
-            await problem(fault)(scope, receive, send)
+            account.denied, account.code = True, fault.code
+            account.action = f"{scope['method']} {scope['path']}"
+            await problem(fault)(scope, receive, answer)
             return
-        await self._app(scope, bounded(scope, receive), send)
+        with accounting(account):
+            await self._app(scope, bounded(scope, receive), answer)
 
-    def _enter(self, scope: Scope) -> None:
+    def _enter(self, scope: Scope, account: Account) -> None:
         """Find out who is asking. Raises: `Fault` `misdirected_request`, `unauthenticated`."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if self._loopback:
@@ -60,7 +67,9 @@ class Gate:
             if scope["path"] not in self._open:
                 raise Fault("unauthenticated", "a valid token is needed: Authorization: Bearer <token>")
             return
-        scope[PRINCIPAL] = Principal(token_id=token.id, role=token.role, name=token.name, namespace=token.namespace)
+        scope[PRINCIPAL] = account.principal = Principal(
+            token_id=token.id, role=token.role, name=token.name, namespace=token.namespace
+        )
         scope[STILL] = lambda: self._valid(digest) is not None
 
     def _valid(self, digest: str) -> Token | None:
@@ -80,6 +89,26 @@ def presented(authorizations: list[bytes]) -> str:
     if scheme.lower() != b"bearer" or not 0 < len(text) <= TOKEN_MAX:
         return ""
     return hashlib.sha256(text).hexdigest()
+
+
+def settled(auditor: Auditor, account: Account, scope: Scope, receive: Receive, send: Send) -> Send:
+    """Return `send`, which answers only when the audit entry of the request is on the disk."""
+    replaced = False
+
+    async def answer(message: Message) -> None:
+        nonlocal replaced
+        if replaced:
+            return
+        if message["type"] == "http.response.start":
+            try:
+                await auditor.settle(account, message["status"])
+            except Fault as fault:
+                replaced = True
+                await problem(fault)(scope, receive, send)
+                return
+        await send(message)
+
+    return answer
 
 
 def bounded(scope: Scope, receive: Receive) -> Receive:

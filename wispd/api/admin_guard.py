@@ -10,12 +10,15 @@ from fastapi import Request
 from wispd.api.permitting import AnyQuery, Declared, Raw, declared
 from wispd.api.querying import refuse_unknown
 from wispd.base.errors import Fault
+from wispd.control.auditing import Account
 from wispd.model.permission import Principal, may
 
 DOCUMENT_MAX: Final = 1024 * 1024  # bytes of a JSON body
 PRINCIPAL: Final = "wisp.principal"  # keys of the ASGI scope
+ACCOUNT: Final = "wisp.account"
 BODY_MAX: Final = "wisp.body_max"
 _BODIED: Final = ("POST", "PUT", "PATCH")
+_CHANGING: Final = (*_BODIED, "DELETE")
 _JSON: Final = "application/json"
 
 
@@ -30,8 +33,14 @@ class Guard:
         route = declared(request.scope["route"])
         namespace = request.path_params.get("namespace", "")
         principal: Principal | None = request.scope.get(PRINCIPAL)
+        account: Account = request.scope[ACCOUNT]
+        _describe(account, request, route)
         known = route.scope == "namespace" and self._exists(namespace)
-        authorize(route, principal, namespace=namespace, known=known)
+        try:
+            authorize(route, principal, namespace=namespace, known=known)
+        except Fault:
+            account.denied = True
+            raise
         check_form(request, route)
 
 
@@ -92,6 +101,15 @@ def principal_of(request: Request) -> Principal:
     principal = request.scope[PRINCIPAL]
     assert isinstance(principal, Principal), "the guard lets nobody else in"
     return principal
+
+
+def _describe(account: Account, request: Request, route: Declared) -> None:
+    """Say what this request is, for its audit entry."""
+    template: str = request.scope["route"].path
+    account.action = f"{request.method} {template.removeprefix('/v1')}"
+    account.namespace = request.path_params.get("namespace", "")
+    account.target = "/".join(str(value) for key, value in request.path_params.items() if key != "namespace")
+    account.changes = request.method in _CHANGING and route.permission not in ("functions.invoke", "open")
 
 
 def _check_type(request: Request, allowed: tuple[str, ...]) -> None:

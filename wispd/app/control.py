@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,8 +15,10 @@ from fastapi import APIRouter
 from starlette.types import ASGIApp
 
 from wispd.adapters.store.control import ControlStore
+from wispd.adapters.store.control_audit import walk
 from wispd.api.admin import admin_application
 from wispd.api.admin_access import namespace_routes, token_routes
+from wispd.api.admin_audit import audit_routes
 from wispd.api.admin_functions import Urls, function_routes, path_urls
 from wispd.api.admin_gate import is_loopback
 from wispd.api.admin_invoking import invoking_routes
@@ -28,6 +31,7 @@ from wispd.app.settings import Settings
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.base.ids import id_source, to_text
+from wispd.control.auditing import Auditor
 from wispd.control.dataplane import DataPlane
 from wispd.control.deployments import Deployments
 from wispd.control.packaging import Bounds, Packages, clear_incoming
@@ -68,6 +72,7 @@ class ControlNode:
         return admin_application(
             self.routers(),
             find=self._reading.credentials.by_digest,
+            auditor=Auditor(self.writer.apply, self._clock.unix_ns),
             exists=lambda name: self._reading.namespaces.find(name) is not None,
             clock=self._clock,
             loopback=is_loopback(self._settings.admin_host),
@@ -102,6 +107,7 @@ class ControlNode:
             token_routes(tenancy, self._reading, of_node=False),
             token_routes(tenancy, self._reading, of_node=True),
             namespace_routes(tenancy, self._reading),
+            audit_routes(self._reading, functools.partial(walk, self._data_dir)),
         ]
 
     async def _level(self) -> str:

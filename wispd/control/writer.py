@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from wispd.base.errors import Fault
+from wispd.control.auditing import current, with_entry
 from wispd.control.publisher import Publisher
 from wispd.model.published import Entry
 from wispd.ports.catalogue import Catalogue
@@ -41,7 +42,8 @@ class Writer:
         self._stopped = asyncio.Event()
 
     async def apply(self, change: Callable[[Catalogue], tuple[Result, Sequence[Entry]]]) -> Result:
-        """Apply a change; returns when it is on the disk and the gateway was told.
+        """Apply a change; returns when it is on the disk and the gateway was told. The first change
+        of a request carries the request's audit entry along: both are written, or none.
 
         Raises: what the change raised; `Fault` `storage_full`, `unavailable`.
         """
@@ -49,10 +51,15 @@ class Writer:
             raise Fault("draining", "the node is stopping", retry_after_s=1)
         if len(self._waiting) >= WAITING_MAX:
             raise Fault("unavailable", f"{WAITING_MAX} changes wait to be stored", retry_after_s=1)
+        account = current()
+        carried = with_entry(change, account) if account is not None and account.due else change
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((change, answer))
+        self._waiting.append((carried, answer))
         self._wake.set()
-        return await answer
+        result = await answer
+        if account is not None:
+            account.written = True
+        return result
 
     async def prepare(self) -> None:
         """Write the journal anew. Raises: `Fault` `storage_full`, `unavailable`."""

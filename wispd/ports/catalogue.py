@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from msgspec import Struct
@@ -10,6 +11,7 @@ from msgspec import Struct
 from wispd.model.function import Published, Version
 from wispd.model.published import Entry
 from wispd.ports.access import Credentials, Namespaces, Uploads
+from wispd.ports.audit import Audit
 
 
 class Registered(Struct, frozen=True, kw_only=True):
@@ -42,6 +44,9 @@ class Reading(Protocol):
     @property
     def uploads(self) -> Uploads: ...
 
+    @property
+    def audit(self) -> Audit: ...
+
     def find(self, namespace: str, name: str) -> Registered | None: ...
 
     def page(self, namespace: str, *, after: str, limit: int) -> list[Registered]:
@@ -68,6 +73,9 @@ class Catalogue(Reading, Protocol):
 
     def delete(self, namespace: str, name: str) -> bool:
         """Delete a function with its versions and routes; False when there is none."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Make the changes within it one: all of them, or none."""
 
     def commit(self) -> None:
         """Put all changes since the last commit on the disk, or none."""

@@ -6,6 +6,12 @@ any: every role · open: no token. `node:` is about the whole node, so only toke
 
 from __future__ import annotations
 
+import hashlib
+
+from control_harness import Harness
+
+from wispd.model.published import Token
+
 MAY = {
     "look": {"viewer", "deployer", "admin"},
     "call": {"invoker", "deployer", "admin"},
@@ -38,6 +44,9 @@ CLASSES = {
     f"GET {_NS}/logs": "look",
     f"GET {_NS}/calls": "look",
     f"GET {_NS}/usage": "look",
+    "GET /v1/audit": "node:govern",
+    "GET /v1/audit/verification": "node:govern",
+    f"GET {_NS}/audit": "govern",
     # tokens and namespaces
     "GET /v1/tokens": "node:govern",
     "POST /v1/tokens": "node:govern",
@@ -50,3 +59,13 @@ CLASSES = {
     f"GET {_NS}": "any",
     f"DELETE {_NS}": "node:govern",
 }
+
+
+def token_headers(node: Harness, role: str, namespace: str) -> dict[str, str]:
+    """Store a token `tok_<role>` and return the headers that present it."""
+    text = f"wisp_{role}_of_{namespace or 'node'}"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    token = Token(digest=digest, role=role, namespace=namespace, id=f"tok_{role}", name=f"the {role}")
+    node.node._store.credentials.add(token, created_by="test")
+    node.node._store.commit()
+    return {"Authorization": f"Bearer {text}"}

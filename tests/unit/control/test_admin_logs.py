@@ -11,6 +11,7 @@ from control_harness import DIGEST, TOKEN
 from wispd.api.admin import admin_application
 from wispd.api.admin_records import LINES_MAX, Wanted, record_routes
 from wispd.base.clock import VirtualClock
+from wispd.control.auditing import Auditor
 from wispd.model.published import Token
 from wispd.model.record import InvocationRecord, LogLine, LogPage, Page, Usage
 
@@ -45,6 +46,10 @@ class Fixed:
         raise NotImplementedError
 
 
+async def nothing_to_write(_change: object) -> None:
+    raise AssertionError("reading is not audited")
+
+
 def line(number: int) -> LogLine:
     return LogLine(cursor=number, time="t", function="f", version=1, instance=1, invocation_id="", text=f"{number}\n")
 
@@ -57,7 +62,8 @@ def asked(lines: int, query: str, stop_after: int = 0) -> tuple[list[int], Fixed
         records = Fixed(lines, stopping, stop_after)
         routes = record_routes(records, clock, stopping)
         known = {DIGEST: Token(digest=DIGEST, role="admin")}
-        app = admin_application([routes], find=known.get, exists=bool, clock=clock, loopback=True)
+        auditor = Auditor(nothing_to_write, clock.unix_ns)
+        app = admin_application([routes], find=known.get, auditor=auditor, exists=bool, clock=clock, loopback=True)
         headers = {"Authorization": f"Bearer {TOKEN}"}
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://localhost", headers=headers

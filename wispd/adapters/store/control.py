@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from wispd.adapters.store.control_access import CredentialStore, NamespaceStore, UploadStore
+from wispd.adapters.store.control_audit import AuditStore
 from wispd.adapters.store.control_session import Session, told
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
@@ -33,6 +34,8 @@ class ControlStore:
         self.credentials = CredentialStore(self._session)
         self.namespaces = NamespaceStore(self._session)
         self.uploads = UploadStore(self._session)
+        self.audit = AuditStore(self._session)
+        self.together = self._session.change  # several changes: all of them, or none
 
     def find(self, namespace: str, name: str) -> Registered | None:
         rows = self._session.rows(

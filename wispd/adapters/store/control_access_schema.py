@@ -29,8 +29,8 @@ INSERT OR IGNORE INTO uploads
     FROM versions v JOIN functions f ON f.id = v.function, (VALUES ('code'), ('layer')) kinds
     WHERE json_extract(CAST(v.content AS TEXT), '$.' || kinds.column1) <> '';
 CREATE TABLE audit (
-    seq INTEGER PRIMARY KEY, namespace TEXT NOT NULL, content BLOB NOT NULL, hash BLOB NOT NULL,
-    node_id BLOB NOT NULL, epoch INTEGER NOT NULL
+    seq INTEGER PRIMARY KEY, namespace TEXT NOT NULL, outcome TEXT NOT NULL, content BLOB NOT NULL,
+    hash BLOB NOT NULL, node_id BLOB NOT NULL, epoch INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX audit_by_namespace ON audit (namespace, seq);
 CREATE TRIGGER audit_is_not_edited BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit is append only'); END;
