@@ -44,7 +44,7 @@ class AuditView(Struct, frozen=True, kw_only=True):
     hash: str
     time: str
     outcome: Outcome
-    action: str
+    operation: str
     target: str
     namespace: str | None
     token_id: str | None
@@ -105,13 +105,13 @@ def _view(row: Row) -> AuditView:
     try:
         entry = entry_of(content)
     except msgspec.DecodeError:  # somebody wrote over it: `verification` says so
-        entry = AuditEntry(time_us=0, outcome="failed", action="(unreadable)")
+        entry = AuditEntry(time_us=0, outcome="failed", operation="(unreadable)")
     return AuditView(
         seq=seq,
         hash=found.hex(),
         time=time_text(entry.time_us),
         outcome=entry.outcome,
-        action=entry.action,
+        operation=entry.operation,
         target=entry.target,
         namespace=entry.namespace or None,
         token_id=entry.token_id or None,

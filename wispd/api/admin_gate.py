@@ -50,7 +50,7 @@ class Gate:
             self._enter(scope, account)
         except Fault as fault:
             account.denied, account.code = True, fault.code
-            account.action = f"{scope['method']} {scope['path']}"
+            account.operation = f"{scope['method']} {scope['path']}"
             await problem(fault)(scope, receive, answer)
             return
         with accounting(account):

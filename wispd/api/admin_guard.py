@@ -106,7 +106,7 @@ def principal_of(request: Request) -> Principal:
 def _describe(account: Account, request: Request, route: Declared) -> None:
     """Say what this request is, for its audit entry."""
     template: str = request.scope["route"].path
-    account.action = f"{request.method} {template.removeprefix('/v1')}"
+    account.operation = f"{request.method} {template.removeprefix('/v1')}"
     account.namespace = request.path_params.get("namespace", "")
     account.target = "/".join(str(value) for key, value in request.path_params.items() if key != "namespace")
     account.changes = request.method in _CHANGING and route.permission not in ("functions.invoke", "open")

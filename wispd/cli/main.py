@@ -27,6 +27,9 @@ COMMANDS: Final = {
     "delete": ("wispd.cli.functions", "delete", "Delete a function."),
     "logs": ("wispd.cli.records", "logs", "Print what functions wrote."),
     "invocation": ("wispd.cli.records", "invocation", "Show the record of one run, or of many."),
+    "token": ("wispd.cli.access", "token", "Create, list and revoke tokens."),
+    "namespace": ("wispd.cli.access", "namespace", "Create, list and delete namespaces."),
+    "audit": ("wispd.cli.access", "audit", "List and verify who changed what."),
     "usage": ("wispd.cli.records", "usage", "Show what ran and what it costs."),
 }
 # How `wisp --help` groups them, in this order. A test holds that every command stands in one topic.

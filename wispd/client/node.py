@@ -16,6 +16,7 @@ from wispd.base.errors import CODES, Fault
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 120.0  # a deployment may try the version for its whole initialisation
 INVOKE_S: Final = 910.0  # above the longest timeout of a function
+PAGE: Final = 1000  # items asked for at once
 _CHUNK: Final = 1 << 18
 Json = dict[str, Any]
 
@@ -34,6 +35,10 @@ class NodeClient:
         self._url = url
         self._namespace = namespace
         self._base = f"/v1/namespaces/{quote(namespace, safe='')}"
+
+    @property
+    def namespace(self) -> str:
+        return self._namespace
 
     def __enter__(self) -> NodeClient:
         return self
@@ -57,13 +62,7 @@ class NodeClient:
 
     def functions(self) -> list[Json]:
         """Return all functions of the namespace."""
-        items: list[Json] = []
-        cursor: str | None = ""
-        while cursor is not None:
-            page = self._json("GET", f"{self._base}/functions", params={"limit": "1000", "cursor": cursor})
-            items += page["items"]
-            cursor = page.get("next")
-        return items
+        return self.ask_all(f"{self._base}/functions")
 
     def function(self, name: str) -> Json:
         return self._json("GET", self._function(name))
@@ -118,6 +117,21 @@ class NodeClient:
 
     def _function(self, name: str) -> str:
         return f"{self._base}/functions/{quote(name, safe='')}"
+
+    def ask(self, method: str, path: str, **request: Any) -> Json:
+        """Send one request; return its JSON."""
+        return self._json(method, path, **request)
+
+    def ask_all(self, path: str, *, limit: int = 0, **wanted: str) -> list[Json]:
+        """Return the items of a list, all pages of it; `limit`: at most so many (0: all)."""
+        items: list[Json] = []
+        cursor: str | None = ""
+        while cursor is not None and not 0 < limit <= len(items):
+            size = min(PAGE, limit - len(items)) if limit else PAGE
+            page = self._json("GET", path, params=_given(wanted | {"limit": str(size), "cursor": cursor}))
+            items += page["items"]
+            cursor = page.get("next")
+        return items
 
     def _json(self, method: str, path: str, **request: Any) -> Json:
         with self._reached():

@@ -29,7 +29,7 @@ class Account:
     def __init__(self, source: str, now: Now) -> None:
         self.principal: Principal | None = None
         self.namespace = ""
-        self.action = ""
+        self.operation = ""
         self.target = ""
         self.changes = False  # is it a request that changes something?
         self.denied = False
@@ -49,7 +49,7 @@ class Account:
         return AuditEntry(
             time_us=self._now() // 1000,
             outcome=outcome,
-            action=printable(self.action),
+            operation=printable(self.operation),
             target=printable(self.target),
             namespace=printable(self.namespace),
             token_id=who.token_id if who else "",

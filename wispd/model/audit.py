@@ -26,7 +26,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
 
     time_us: int  # Unix µs
     outcome: Outcome
-    action: str  # method and path as the route is declared
+    operation: str  # method and path as the route is declared
     target: str = ""  # what the path named
     namespace: str = ""  # of the target; "": the node
     token_id: str = ""  # "": no valid token

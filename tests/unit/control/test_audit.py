@@ -24,7 +24,7 @@ _NS = 60_000_000_000
 def chain(count: int = 5) -> list[Row]:
     rows, previous = [], GENESIS
     for seq in range(1, count + 1):
-        content = content_of(AuditEntry(time_us=seq, outcome="done", action=f"PUT {seq}", namespace="n"))
+        content = content_of(AuditEntry(time_us=seq, outcome="done", operation=f"PUT {seq}", namespace="n"))
         previous = link(previous, seq, content)
         rows.append((seq, "n", content, previous))
     return rows
@@ -114,7 +114,7 @@ def test_changes_denials_and_failures_have_entries(tmp_path: Path) -> None:
             assert evil.status_code in (400, 404)
             assert (await node.client.get(f"{SPACE}/functions")).status_code == 200, "looking has none"
             assert (await node.client.get("/v1/status", headers={"Authorization": "Bearer no"})).status_code == 401
-            found = [(one["outcome"], one["action"], one["target"], one["code"]) for one in entries(node)]
+            found = [(one["outcome"], one["operation"], one["target"], one["code"]) for one in entries(node)]
             put, delete = "/namespaces/{namespace}/functions/{name}", "/namespaces/{namespace}/functions/{name}"
             assert found == [
                 ("done", "POST /namespaces/{namespace}/packages", "", ""),

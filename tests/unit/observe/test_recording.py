@@ -179,6 +179,19 @@ def test_wrong_questions_say_what_is_wrong(world: World) -> None:
         assert caught.value.code == code
 
 
+def test_a_record_of_another_namespace_is_not_found(world: World) -> None:
+    one = world.finish(1)
+    world.recorder.pass_once()
+    text = to_text("inv", one.id)
+    assert world.queries.show(text, namespace="default") == world.queries.show(text)
+    with pytest.raises(Fault) as other:
+        world.queries.show(text, namespace="other")
+    with pytest.raises(Fault) as nothing:
+        world.queries.show("inv_" + "0" * 32, namespace="other")
+    assert other.value.code == "not_found"
+    assert other.value.message.replace(text, "X") == nothing.value.message.replace("inv_" + "0" * 32, "X")
+
+
 def test_questions_use_an_index_where_rows_are_many(world: World) -> None:
     """No plan sorts the records of a whole namespace: the newest fifty are read from the end of an index."""
     world.finish(1)
