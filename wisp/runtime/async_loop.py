@@ -57,7 +57,7 @@ async def _serve(
     if lifespan is not None:
         await lifespan.start()
     ready()
-    Calls(async_link, capture, speaker, lifespan=lifespan, at_once=settings.concurrency)
+    Calls(async_link, capture, speaker, lifespan=lifespan, settings=settings)
     async_link.resume()
     try:
         await async_link.ended
@@ -72,13 +72,14 @@ class Calls:
     """The calls that run, and those that wait for their turn."""
 
     def __init__(
-        self, link: AsyncLink, capture: Capture, speaker: Speaker, *, lifespan: Lifespan | None, at_once: int
+        self, link: AsyncLink, capture: Capture, speaker: Speaker, *, lifespan: Lifespan | None, settings: Settings
     ) -> None:
         self._link = link
         self._capture = capture
         self._speaker = speaker
         self._lifespan = lifespan
-        self._at_once = at_once
+        self._at_once = settings.concurrency
+        self._timeout_s = settings.timeout_s  # for an application whose client left an endless stream
         self._running: dict[int, asyncio.Task[None]] = {}
         self._count = 0
         self._kept: deque[Invocation] = deque()
@@ -108,7 +109,7 @@ class Calls:
         if self._speaker.application is None or invocation.cancelled != CANCEL_DISCONNECTED:
             running.cancel()
         else:
-            left_s = (invocation.deadline_ns - time.monotonic_ns()) / 1e9
+            left_s = self._timeout_s if invocation.endless else (invocation.deadline_ns - time.monotonic_ns()) / 1e9
             self._link.loop.call_later(max(0.0, left_s), running.cancel)
 
     async def _run(self, invocation: Invocation) -> None:
@@ -144,7 +145,8 @@ class Calls:
     async def _answer(self, invocation: Invocation) -> None:
         speaker = self._speaker
         if self._lifespan is not None:
-            exchange = Exchange(self._link, self._capture, invocation, state=self._lifespan.state)
+            exchange_type = _socket_exchange() if invocation.is_websocket else Exchange
+            exchange = exchange_type(self._link, self._capture, invocation, state=self._lifespan.state)
             await exchange.run(speaker.application)
             return
         assert speaker.answer_async is not None
@@ -214,6 +216,12 @@ class Calls:
         for packet in closing_log(invocation, self._capture):
             link.send(packet)
         link.send(last)
+
+
+def _socket_exchange() -> type[Exchange]:
+    from wisp.runtime.dialects.asgi_websocket import SocketExchange
+
+    return SocketExchange
 
 
 def _is_answer(result: tuple[Any, ...]) -> bool:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from wisp.runtime import frames
-from wisp.runtime.frames import HTTP, INVOKE_FRAME, MORE
+from wisp.runtime.frames import HTTP, INVOKE_FRAME, MORE, WEBSOCKET
 
 if TYPE_CHECKING:
     from wisp.runtime.logs import Lines
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _unpack = INVOKE_FRAME.unpack_from
 _BLOCK_START: Final = INVOKE_FRAME.size
 _HEAD_START: Final = frames.HEADER.size
+NEVER: Final = (1 << 63) - 1  # a deadline on the monotonic clock, in nanoseconds
 
 
 class Invocation:
@@ -33,6 +34,7 @@ class Invocation:
     done = False
     cancelled = 0  # a reason of CANCEL
     credit = frames.WINDOW_SIZE  # body bytes that may yet be under way (multiplexed links)
+    endless = False  # its answer streams for as long as there is something to say: the gateway watches it
     open_body = False
     parts: deque[bytes] | None = None
 
@@ -66,8 +68,12 @@ class Invocation:
         return bool(self.fields[1] & HTTP)
 
     @property
+    def is_websocket(self) -> bool:
+        return bool(self.fields[1] & WEBSOCKET)
+
+    @property
     def deadline_ns(self) -> int:
-        return int(self.fields[6])
+        return NEVER if self.endless else int(self.fields[6])
 
     @property
     def received_us(self) -> int:

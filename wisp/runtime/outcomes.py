@@ -36,6 +36,7 @@ Answer = tuple[int, bytes, bytes | Streamed]  # HTTP status, header block, body
 
 _HEAD: Final = OUTCOME_HEAD.size
 _QUIET: Final = (b"", 0)
+_EVENTS: Final = b"content-type: text/event-stream"
 
 
 class Sender:
@@ -130,6 +131,8 @@ def outcome(
 ) -> bytes:
     """Return an OUTCOME packet. `log` is (text, lines dropped)."""
     invocation.answered = True
+    if flags & MORE and (status == 101 or _EVENTS in block.lower()):
+        invocation.endless = True
     text, dropped = log
     sizes = (len(block), len(text), dropped)
     run_ns = time.monotonic_ns() - invocation.started_ns

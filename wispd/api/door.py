@@ -8,7 +8,7 @@ from wisp.runtime.frames import CANCEL_DISCONNECTED
 from wispd.api.faults import id_line, render
 from wispd.api.invocations import InvocationMaker
 from wispd.base.errors import Fault
-from wispd.gateway.http1_application import Exchange, Problem
+from wispd.gateway.http1_application import Conversation, Exchange, Problem
 from wispd.model.invocation import Invocation
 
 
@@ -24,6 +24,8 @@ class Calls(Protocol):
     def pause(self, invocation: Invocation) -> None: ...
 
     def resume(self, invocation: Invocation) -> None: ...
+
+    def hostile(self, invocation: Invocation, reason: str) -> None: ...
 
 
 class BodyBudget:
@@ -49,7 +51,7 @@ class Door:
         self._maker = maker
         self.reserve = budget.reserve
 
-    def arrived(self, exchange: Exchange, part: bytes, more: bool) -> bool:
+    def arrived(self, exchange: Conversation, part: bytes, more: bool) -> bool:
         """Pass a part of a streamed body on."""
         invocation = exchange.invocation
         if invocation is None:
@@ -57,20 +59,30 @@ class Door:
         invocation.bytes_in += len(part)
         return self._calls.feed(invocation, part, more)
 
-    def gone(self, exchange: Exchange) -> None:
+    def gone(self, exchange: Conversation) -> None:
         """Cancel what runs for a client that left."""
         if exchange.invocation is not None:
+            self._maker.limit(exchange.invocation)
             self._calls.cancel(exchange.invocation, CANCEL_DISCONNECTED)
 
-    def paused(self, exchange: Exchange) -> None:
+    def paused(self, exchange: Conversation) -> None:
         """Stop the answer."""
         if exchange.invocation is not None:
             self._calls.pause(exchange.invocation)
 
-    def resumed(self, exchange: Exchange) -> None:
+    def resumed(self, exchange: Conversation) -> None:
         """Let the answer go on."""
         if exchange.invocation is not None:
             self._calls.resume(exchange.invocation)
+
+    def hostile(self, exchange: Conversation, reason: str) -> None:
+        """End the instance that lied."""
+        if exchange.invocation is not None:
+            self._calls.hostile(exchange.invocation, reason)
+
+    def ending(self, invocation: Invocation) -> None:
+        """Let the function's timeout count from now on."""
+        self._maker.limit(invocation)
 
     def decorate(self, invocation: Invocation) -> bytes:
         """Say which invocation answers."""

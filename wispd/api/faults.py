@@ -15,6 +15,7 @@ PAGES: Final = "docs/errors"  # a page per code
 
 _TYPE: Final = b"Content-Type: application/problem+json\r\n"
 _CHALLENGE: Final = b'WWW-Authenticate: Bearer realm="wisp"\r\n'
+_VERSION: Final = b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"  # RFC 6455 §4.4
 _LATER: Final = frozenset({429, 503})
 
 
@@ -53,6 +54,8 @@ def render(fault: Fault, invocation_id: bytes) -> Problem:
         lines.append(b"Retry-After: %d\r\n" % seconds)
     if fault.http_status == 401:
         lines.append(_CHALLENGE)
+    if fault.http_status == 426:
+        lines.append(_VERSION)
     if fault.http_status == 405:
         lines.append(f"Allow: {fault.facts.get('allow', '')}\r\n".encode())
     body = msgspec.json.encode(document(fault, text), enc_hook=str) + b"\n"

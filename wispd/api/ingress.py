@@ -10,6 +10,7 @@ from wispd.api.door import BodyBudget, Calls, Door
 from wispd.api.invocations import InvocationMaker, Passage, passed_headers
 from wispd.base.errors import Fault
 from wispd.gateway.http1_application import Exchange
+from wispd.gateway.http1_handshake import check_handshake
 from wispd.gateway.http1_head import Head
 from wispd.gateway.router import RouteTable
 from wispd.model.function import Published
@@ -88,6 +89,8 @@ class Ingress(Door):
             return
         if plan.fault is not None:
             self._refuse(exchange, plan, plan.fault)
+        elif head.websocket:
+            self._invoke(exchange, plan, b"", more=True)
         elif not head.length:
             self._invoke(exchange, plan, b"")
         elif plan.streams:
@@ -103,7 +106,9 @@ class Ingress(Door):
 
     def _invoke(self, exchange: Exchange, plan: _Plan, body: bytes, *, more: bool = False) -> bool:
         try:
-            invocation = self._maker.make(exchange, plan.passage, body, more=more)
+            invocation = self._maker.make(
+                exchange, plan.passage, body, more=more, websocket=exchange.request.websocket
+            )
         except Fault as fault:
             self._refuse(exchange, plan, fault)
             return False
@@ -128,7 +133,7 @@ class Ingress(Door):
         verdict = decide(
             function.live.access,
             loopback_door=self._loopback,
-            trusted_host=trusted,
+            trusted_host=trusted and self._is_ours(head),
             forwarded=is_forwarded(head.headers),
         )
         if verdict is Verdict.HIDDEN:
@@ -141,6 +146,17 @@ class Ingress(Door):
         plan.verdict, plan.raw, plan.known = verdict, raw, known
         head.prepared = plan
         return plan
+
+    def _is_ours(self, head: Head) -> bool:
+        """Does a handshake come from a page of this machine, or from no page at all?
+
+        A browser lets any page open a WebSocket anywhere and read it: the same-origin policy does not apply to them.
+        """
+        if not head.websocket:
+            return True
+        origins = head.values(b"origin")
+        hosts = [origin.lower().partition(b"://")[2] for origin in origins]
+        return all(host and (is_loopback(host) or self._table.declared(hostname(host))) for host in hosts)
 
     def _route(self, head: Head, host: bytes) -> tuple[Published, int]:
         internal = head.path == _INTERNAL or head.path.startswith(_INTERNAL + b"/")
@@ -180,7 +196,21 @@ def _objection(function: Published, head: Head) -> Fault | None:
     """What stands against invoking, for a caller who may."""
     if not function.enabled:
         return Fault("disabled", f"function {function.name!r} is disabled")
+    if head.websocket:
+        return _objection_to_switching(function, head)
     for value in head.values(b"prefer"):
         if b"respond-async" in [part.partition(b";")[0].strip() for part in value.lower().split(b",")]:
             return _no_async()
     return None
+
+
+def _objection_to_switching(function: Published, head: Head) -> Fault | None:
+    """What stands against a WebSocket to this function."""
+    try:
+        check_handshake(head)
+    except Fault as fault:
+        return fault
+    if function.live.dialect in ("asgi", ""):
+        return None
+    text = f"function {function.name!r} speaks {function.live.dialect}; a WebSocket needs an ASGI application"
+    return Fault("not_implemented", text, dialect=function.live.dialect)

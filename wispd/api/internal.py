@@ -21,7 +21,7 @@ from wispd.api.faults import id_line
 from wispd.api.ingress import BODY_LIMIT
 from wispd.api.invocations import InvocationMaker, Passage, passed_headers
 from wispd.base.errors import Fault
-from wispd.gateway.http1_application import Exchange, Problem
+from wispd.gateway.http1_application import Conversation, Exchange, Problem
 from wispd.gateway.http1_head import Head
 from wispd.gateway.router import MOUNT, RouteTable
 from wispd.model.function import Version
@@ -121,7 +121,7 @@ class InternalDoor(Door):
         except Fault as fault:
             exchange.refuse(fault)
 
-    def gone(self, exchange: Exchange) -> None:
+    def gone(self, exchange: Conversation) -> None:
         """Whoever asked has left: a trial's answer has nowhere to go."""
         exchange.state = None
         super().gone(exchange)

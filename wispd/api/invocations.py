@@ -93,10 +93,13 @@ class Passage:
 class InvocationMaker:
     """Numbers, ids, deadlines and frames of new invocations."""
 
-    __slots__ = ("_clock", "_ids", "_numbers")
+    __slots__ = ("_clock", "_idle_ns", "_ids", "_numbers")
 
-    def __init__(self, clock: Clock, *, ids: Callable[[], bytes], numbers: Callable[[], int]) -> None:
+    def __init__(
+        self, clock: Clock, *, ids: Callable[[], bytes], numbers: Callable[[], int], stream_idle_s: float = 600.0
+    ) -> None:
         self._clock = clock
+        self._idle_ns = int(stream_idle_s * _NS)
         self._ids = ids
         self._numbers = numbers
 
@@ -108,10 +111,18 @@ class InvocationMaker:
         """Return Unix microseconds."""
         return self._clock.unix_ns() // 1000
 
-    def make(self, exchange: Exchange, passage: Passage, body: bytes, *, more: bool = False) -> Invocation:
+    def limit(self, invocation: Invocation) -> None:
+        """Give an invocation its version's timeout from now on."""
+        ends_ns = self._clock.monotonic_ns() + int(invocation.version.timeout_s * _NS)
+        invocation.deadline_ns = min(invocation.deadline_ns, ends_ns)
+
+    def make(
+        self, exchange: Exchange, passage: Passage, body: bytes, *, more: bool = False, websocket: bool = False
+    ) -> Invocation:
         """Return the invocation of the request present on `exchange`, which becomes its sink.
 
-        `more`: the body is still to come. Raises: `headers_too_large` if target and headers don't fit into a frame.
+        `more`: the body is still to come; `websocket`: it is messages, and so is the answer's. Raises:
+        `headers_too_large` if target and headers don't fit into a frame.
         """
         now = self._clock.monotonic_ns()
         unix_us = self._clock.unix_ns() // 1000
@@ -125,6 +136,8 @@ class InvocationMaker:
             raise Fault("headers_too_large", f"target and headers are {len(block)} bytes, limit {frames.BLOCK_MAX}")
         first = body[: frames.BODY_MAX] if len(body) > frames.BODY_MAX else body
         flags = frames.HTTP | frames.MORE if more or first is not body else frames.HTTP
+        if websocket:
+            flags |= frames.WEBSOCKET
         header = _PACK(frames.INVOKE, flags, 0, _INVOKE_SIZE + len(block), number, len(first))
         invocation = Invocation(
             number,
@@ -141,6 +154,8 @@ class InvocationMaker:
         if first is not body:
             invocation.rest = frames.pack_body(number, memoryview(body)[frames.BODY_MAX :])
         invocation.body_done = not more
+        invocation.websocket = websocket
+        invocation.idle_ns = self._idle_ns
         return invocation
 
 

@@ -100,7 +100,7 @@ class GatewayNode:
 
     def _make_doors(self) -> None:
         limits = self._settings.limits
-        maker = InvocationMaker(self._clock, ids=self._ids, numbers=self._numbers)
+        maker = InvocationMaker(self._clock, ids=self._ids, numbers=self._numbers, stream_idle_s=limits.stream_idle_s)
         bounds = HttpLimits(
             uri_bytes=limits.uri_bytes,
             headers=limits.headers,
@@ -110,6 +110,9 @@ class GatewayNode:
             idle_s=limits.idle_s,
             write_grace_s=limits.write_s,
             connections=limits.connections,
+            message_bytes=limits.message_bytes,
+            frames_per_sweep=max(1, int(limits.messages_per_s * HTTP_SWEEP_S)),
+            stream_idle_s=limits.stream_idle_s,
         )
         budget = BodyBudget(limits.body_buffer_bytes)
         calls, most = self.dispatcher, limits.body_bytes

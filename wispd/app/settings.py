@@ -43,6 +43,12 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keep-alive connections without a request."""
     write_s: float = 30.0
     """An answer of which the client takes nothing."""
+    message_bytes: int = MB
+    """A WebSocket message from a client."""
+    messages_per_s: int = 10_000
+    """Frames from one WebSocket; above it, its client waits."""
+    stream_idle_s: float = 600.0
+    """A WebSocket without a message, or a stream of events without an event."""
     package_zip_bytes: int = 50 * MB
     """A deployment as it is uploaded."""
     package_bytes: int = 250 * MB

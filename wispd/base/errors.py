@@ -25,6 +25,7 @@ CODES: Final[dict[str, tuple[int, Blame, bool]]] = {
     "unsupported_media_type": (415, "caller", False),
     "expectation_failed": (417, "caller", False),
     "misdirected_request": (421, "caller", False),
+    "upgrade_required": (426, "caller", False),
     "headers_too_large": (431, "caller", False),
     "disabled": (409, "caller", False),
     "throttled": (429, "capacity", True),

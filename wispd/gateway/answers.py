@@ -28,6 +28,7 @@ _OURS: Final = frozenset(
         b"upgrade",
     }
 )
+_EVENTS: Final = re.compile(rb"(?:^|\n)content-type:[ \t]*text/event-stream", re.IGNORECASE)
 _HEADERS_MAX: Final = 200
 _CACHE_MAX: Final = 4_096
 _CACHED_BLOCK_MAX: Final = 512
@@ -82,6 +83,11 @@ def clean_block(block: bytes) -> bytes:
             _cache.clear()
         _cache[block] = cleaned
     return cleaned
+
+
+def is_event_stream(block: bytes) -> bool:
+    """Do these header lines announce server-sent events?"""
+    return _EVENTS.search(block) is not None
 
 
 def _clean(block: bytes) -> bytes:

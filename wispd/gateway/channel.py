@@ -14,7 +14,7 @@ from wisp.runtime.frames import FrameError
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.gateway.abandoned import Abandoned
-from wispd.gateway.answers import clean_block, parse_outcome
+from wispd.gateway.answers import clean_block, is_event_stream, parse_outcome
 from wispd.gateway.billing import BusyShare, RunDelay
 from wispd.gateway.link import FrameLink, SeqpacketLink
 from wispd.gateway.logpipe import LogPipe
@@ -238,18 +238,14 @@ class Channel:
         if invocation is None:
             self._stray(call, flags)
             return
-        if (
-            not self.ready
-            or invocation.started_answer
-            or (not self.multiplexed and call != next(iter(self.inflight)))
-        ):
+        in_turn = self.multiplexed or call == next(iter(self.inflight))
+        if not self.ready or invocation.started_answer or not in_turn:
             raise FrameError(f"answer to call {call} out of turn")
         answer = parse_outcome(packet, head_len)
         invocation.peak_bytes = answer.peak_bytes
         invocation.said_ns = answer.run_ns
         if answer.log:
-            invocation.log = answer.log
-            invocation.log_dropped = answer.log_dropped
+            invocation.log, invocation.log_dropped = answer.log, answer.log_dropped
         if flags & _ERROR:
             message = answer.block[: frames.MESSAGE_MAX].decode("utf-8", "replace")
             invocation.trace = answer.body
@@ -257,7 +253,7 @@ class Channel:
             self._settle(invocation, Status.ERROR)
             invocation.sink.fault(invocation, invocation.error)
         else:
-            if not 200 <= status <= 599:
+            if not 200 <= status <= 599 and not (status == 101 and invocation.websocket and flags & _MORE):
                 raise FrameError(f"answer with HTTP status {status}")
             block = clean_block(answer.block)
             more = bool(flags & _MORE)
@@ -268,6 +264,8 @@ class Channel:
                 self._settle(invocation, Status.OK)
             invocation.sink.head(invocation, status, block, answer.body, more)
             if more:
+                if is_event_stream(block):
+                    invocation.keep_open(self._clock.monotonic_ns())
                 self._grant(call, len(answer.body))
                 return
         self._owner.finished(self, invocation)
@@ -287,6 +285,8 @@ class Channel:
             self._owner.finished(self, invocation)
             return
         more = bool(flags & _MORE)
+        if invocation.endless:
+            invocation.keep_open(self._clock.monotonic_ns())
         invocation.bytes_out += len(body)
         if not more:
             self._settle(invocation, Status.OK)

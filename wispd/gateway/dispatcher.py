@@ -128,6 +128,11 @@ class Dispatcher:
         if invocation.pool.cancel(invocation, reason):
             self._close(invocation, Status.CANCELLED)
 
+    def hostile(self, invocation: Invocation, reason: str) -> None:
+        """The content of an answer is what no correct instance sends: it is ended."""
+        if invocation.instance is not None:
+            invocation.pool.hostile(invocation.instance, reason)
+
     def pause(self, invocation: Invocation) -> None:
         """The client reads slowly."""
         if invocation.instance is not None and invocation.number in self.inflight:
@@ -233,6 +238,8 @@ class Dispatcher:
             cause = f"no instance was free within {limit_s:g} s (instances.max = {pool.version.instances_max})"
             if pool.last_fault is not None:
                 cause = f"no instance started within {limit_s:g} s; the last try said: {pool.last_fault.message}"
+        elif invocation.endless:
+            cause = f"the function's stream of events said nothing for {invocation.idle_ns / _NS:g} s"
         elif not channel.ready:
             cause = f"the function was still initialising after {limit_s:g} s"
         else:

@@ -20,6 +20,7 @@ from wispd.gateway.http1_connection import Connection
 from wispd.gateway.http1_deadlines import Phase
 from wispd.gateway.http1_head import CHUNKED, Head, HeadParser
 from wispd.gateway.http1_limits import Limits
+from wispd.gateway.http1_websocket import WebSocket
 
 SWEEP_S: Final = 0.5  # how often `HttpServer.sweep` wants to be called
 _BACKLOG: Final = 4_096
@@ -34,6 +35,7 @@ class HttpStatistics(Struct, frozen=True, kw_only=True):
     requests: int
     refused: int
     expired: int
+    websockets: int  # now
 
 
 class HttpServer:
@@ -59,7 +61,7 @@ class HttpServer:
         self.expired = 0
         self._accepted = 0
         self._served = 0  # by connections that are gone
-        self._connections: set[Connection] = set()
+        self._connections: set[Connection | WebSocket] = set()
         self._peers: Counter[bytes] = Counter()
         self._listeners: list[asyncio.AbstractServer] = []
         self._tick()
@@ -89,7 +91,13 @@ class HttpServer:
         self._connections.add(connection)  # also one too many: it is swept until it is gone
         return not full
 
-    def left(self, connection: Connection) -> None:
+    def switched(self, connection: Connection, socket: WebSocket) -> None:
+        """A WebSocket has taken the place of a connection."""
+        self._connections.discard(connection)
+        self._served += connection.served
+        self._connections.add(socket)
+
+    def left(self, connection: Connection | WebSocket) -> None:
         """A connection is gone."""
         if connection not in self._connections:
             return
@@ -141,6 +149,7 @@ class HttpServer:
             requests=self._served + sum(connection.served for connection in self._connections),
             refused=self.refused,
             expired=self.expired,
+            websockets=sum(isinstance(connection, WebSocket) for connection in self._connections),
         )
 
 

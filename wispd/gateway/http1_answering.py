@@ -46,7 +46,11 @@ class Answering(asyncio.Protocol):
 
     def head(self, invocation: Invocation, status: int, block: bytes, body: bytes, more: bool) -> None:
         """Answer for an invocation, as `Sink.head`."""
-        if invocation is self.invocation:
+        if invocation is not self.invocation:
+            return
+        if status == 101:
+            self._switch(invocation, block, body)
+        else:
             self._send(status, self._application.decorate(invocation) + block, body, more)
 
     def chunk(self, invocation: Invocation, body: bytes | memoryview, more: bool) -> None:
@@ -151,6 +155,10 @@ class Answering(asyncio.Protocol):
         if self._reserved:
             self._application.reserve(-self._reserved)
             self._reserved = 0
+
+    def _switch(self, invocation: Invocation, block: bytes, body: bytes) -> None:
+        """The application accepted a WebSocket."""
+        raise NotImplementedError
 
     def _again(self) -> None:
         """Go on with what is already here of the next request."""

@@ -17,7 +17,14 @@ class Problem(NamedTuple):
     body: bytes
 
 
-class Exchange(Sink, Protocol):
+class Conversation(Sink, Protocol):
+    """Whoever is the sink of an invocation and brings it its body: an exchange, or what it became."""
+
+    invocation: Invocation | None
+    state: Any
+
+
+class Exchange(Conversation, Protocol):
     """One request and its answer; reused for the connection's next request once the answer is complete.
 
     It is also the `Sink` of an `Invocation`: set `invocation` to it, and answers of any other are ignored. Every
@@ -27,8 +34,6 @@ class Exchange(Sink, Protocol):
 
     request: Head
     peer: bytes  # the client's address, `-` on a Unix socket
-    invocation: Invocation | None
-    state: Any
 
     def collect(self, limit_bytes: int) -> None:
         """Receive the whole body, then call `Application.collected`, perhaps before this returns.
@@ -55,17 +60,23 @@ class Application(Protocol):
     def collected(self, exchange: Exchange, body: bytes) -> None:
         """The whole body is there."""
 
-    def arrived(self, exchange: Exchange, part: bytes, more: bool) -> bool:
+    def arrived(self, exchange: Conversation, part: bytes, more: bool) -> bool:
         """A part of a streamed body is there; False: stop until `Sink.want_body`."""
 
-    def gone(self, exchange: Exchange) -> None:
+    def gone(self, exchange: Conversation) -> None:
         """The client left, or stopped sending, before the answer was complete. Nothing can be answered any more."""
 
-    def paused(self, exchange: Exchange) -> None:
+    def paused(self, exchange: Conversation) -> None:
         """The client reads more slowly than the answer comes."""
 
-    def resumed(self, exchange: Exchange) -> None:
+    def resumed(self, exchange: Conversation) -> None:
         """The client has caught up."""
+
+    def hostile(self, exchange: Conversation, reason: str) -> None:
+        """The instance sent what no correct one sends."""
+
+    def ending(self, invocation: Invocation) -> None:
+        """The client of an endless invocation is done: from now on its timeout counts."""
 
     def reserve(self, size: int) -> bool:
         """May this many more bytes of request bodies be buffered? A negative size gives them back: always True."""

@@ -16,8 +16,11 @@ from wispd.gateway.http1_answer import CONTINUE
 from wispd.gateway.http1_answering import NO_HEAD, Answering
 from wispd.gateway.http1_body import BodyReader
 from wispd.gateway.http1_deadlines import Phase, Progress, Verdict, waiting
+from wispd.gateway.http1_handshake import SWITCHING, accept_lines
 from wispd.gateway.http1_head import Head
 from wispd.gateway.http1_limits import BUFFERED_MAX, PIPELINE_MAX
+from wispd.gateway.http1_websocket import WebSocket
+from wispd.model.invocation import NEVER_NS
 
 if TYPE_CHECKING:
     from wispd.gateway.http1 import HttpServer
@@ -185,6 +188,26 @@ class Connection(Answering):
             self._transport.write_eof()
         else:
             self._transport.close()
+
+    def _switch(self, invocation: Invocation, block: bytes, body: bytes) -> None:
+        """Speak WebSocket from here on: another protocol takes the transport over."""
+        try:
+            lines = accept_lines(self.request, block)
+        except Fault as fault:
+            self._application.hostile(self, fault.message)
+            return
+        transport = self._transport
+        transport.write(b"".join((SWITCHING, self._application.decorate(invocation), lines, self._server.date)))
+        socket = WebSocket(self._server, transport, invocation, self.peer)
+        early, self._tail = self._tail, b""
+        self._balance()
+        self._let_go()
+        self.phase = Phase.CLOSING
+        self._server.switched(self, socket)
+        invocation.sink = socket
+        invocation.deadline_ns = NEVER_NS
+        transport.set_protocol(socket)
+        socket.begin(early, body, clogged=self._clogged)
 
     def _abandon(self) -> None:
         """The client is gone before its answer was complete."""

@@ -65,3 +65,47 @@ def waiting(phase: Phase, since_ns: int, now_ns: int, *, limits: Limits, fresh: 
     if phase is Phase.LINGER:
         return Verdict.CLOSE if waited_s > limits.linger_s else Verdict.STAY
     return Verdict.ABORT if waited_s > limits.linger_s else Verdict.STAY
+
+
+class Beat(IntEnum):
+    """What a WebSocket's silence asks for."""
+
+    NONE = 0
+    PING = 1
+    LOST = 2  # the client did not answer a ping
+    IDLE = 3  # nobody has said anything for too long
+
+
+class Keepalive:
+    """Watches one WebSocket. What happened in between is noted; the sweep gives it a time."""
+
+    __slots__ = ("_active", "_active_ns", "_heard", "_heard_ns", "_pinged")
+
+    def __init__(self) -> None:
+        self._heard = self._active = True
+        self._heard_ns = self._active_ns = 0
+        self._pinged = False
+
+    def heard(self) -> None:
+        """Bytes came from the client."""
+        self._heard = True
+
+    def active(self) -> None:
+        """A whole message went one way or the other."""
+        self._active = True
+
+    def beat(self, now_ns: int, limits: Limits, *, listening: bool) -> Beat:
+        """Decide. A client that is not read from can't be expected to be heard."""
+        if self._active:
+            self._active, self._active_ns = False, now_ns
+        if self._heard or not listening:
+            self._heard, self._heard_ns, self._pinged = False, now_ns, False
+        if now_ns - self._active_ns > limits.stream_idle_s * _NS:
+            return Beat.IDLE
+        silent_s = (now_ns - self._heard_ns) / _NS
+        if self._pinged:
+            return Beat.LOST if silent_s > limits.ping_s + limits.pong_s else Beat.NONE
+        if silent_s > limits.ping_s:
+            self._pinged = True
+            return Beat.PING
+        return Beat.NONE

@@ -51,6 +51,7 @@ class Head:
         "path",
         "prepared",
         "target",
+        "websocket",
     )
 
     def __init__(self, method: bytes, target: bytes, minor: int, headers: list[tuple[bytes, bytes]]) -> None:
@@ -63,6 +64,7 @@ class Head:
         self.length = 0
         self.expects = False  # 100-continue
         self.keep_alive = minor == 1
+        self.websocket = False  # it offers to switch to the WebSocket protocol
         self.prepared: Any = None
         self._index: dict[bytes, list[bytes]] = {}
         for name, value in headers:
@@ -197,10 +199,21 @@ class HeadParser:
         for value in head.values(b"connection"):
             options = {option.strip() for option in value.lower().split(b",")}
             head.keep_alive = (head.keep_alive or b"keep-alive" in options) and b"close" not in options
+        if head.method == b"GET" and head.minor and _offers_websocket(head):
+            head.websocket = True
+            head.keep_alive = False  # refused, what follows may be frames: they are never read as requests
         expectations = head.values(b"expect")
         if any(value.lower() != b"100-continue" for value in expectations):
             raise Fault("expectation_failed", f"expectation {expectations[0][:40]!r} is not known")
         head.expects = bool(expectations) and head.minor == 1 and head.length != 0
+
+
+def _offers_websocket(head: Head) -> bool:
+    return b"websocket" in _options(head, b"upgrade") and b"upgrade" in _options(head, b"connection")
+
+
+def _options(head: Head, name: bytes) -> set[bytes]:
+    return {option.strip().lower() for value in head.values(name) for option in value.split(b",")}
 
 
 def _refused_preface() -> Fault:

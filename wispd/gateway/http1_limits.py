@@ -22,6 +22,11 @@ class Limits(Struct, frozen=True, kw_only=True):
     idle_s: float = 75.0  # between requests; nginx's keepalive_timeout
     write_grace_s: float = 20.0
     write_rate_per_s: int = 2_048
+    message_bytes: int = 1_048_576  # of a WebSocket message from a client; the `websockets` library's default
+    frames_per_sweep: int = 5_000  # of one WebSocket between two sweeps; above it reading is paused until the next
+    ping_s: float = 20.0  # without a byte from a WebSocket's client before it is pinged
+    pong_s: float = 20.0  # for its answer; both as in the `websockets` library
+    stream_idle_s: float = 600.0  # without a message, or an event of a stream; AWS API Gateway has 10 minutes
     linger_s: float = 2.0  # how long unread input is drained so that the client sees the answer; nginx has 5 s
     connections: int = 10_000
     connections_per_peer: int = 0  # 0: not limited

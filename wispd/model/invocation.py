@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from wispd.base.errors import Fault
     from wispd.model.function import Version
+
+
+NEVER_NS: Final = (1 << 63) - 1  # a deadline that does not come
 
 
 class Status(IntEnum):
@@ -77,12 +80,14 @@ class Invocation:
         "cold",
         "deadline_ns",
         "depth",
+        "endless",
         "error",
         "fed",
         "finished_ns",
         "frame",
         "http_status",
         "id",
+        "idle_ns",
         "init_ns",
         "instance",
         "log",
@@ -102,6 +107,7 @@ class Invocation:
         "trace",
         "trigger",
         "version",
+        "websocket",
     )
 
     def __init__(  # noqa: PLR0913  (made on the hot path: one call, no builder)
@@ -132,6 +138,9 @@ class Invocation:
         self.depth = depth
         self.rest: list[bytes] | None = None
         self.body_done = True  # False: the request body is still arriving (`Dispatcher.feed`)
+        self.websocket = False  # both bodies are messages (wisp/runtime/messages.py)
+        self.endless = False  # a stream of events: its deadline moves with each
+        self.idle_ns = 0  # how long a stream of events may say nothing
         self.fed = False  # a part of the body went to an instance as it arrived: it can't be sent again
         self.attempt = 0
         self.pool: Any = None  # the gateway's pool of the version
@@ -153,3 +162,9 @@ class Invocation:
         self.trace = b""  # the function's traceback, for the record only
         self.log = b""
         self.log_dropped = 0
+
+    def keep_open(self, now_ns: int) -> None:
+        """A stream of events has said something: it may be silent for so long again, instead of until its timeout."""
+        if self.idle_ns:
+            self.endless = True
+            self.deadline_ns = now_ns + self.idle_ns

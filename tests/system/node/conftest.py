@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,28 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         yield node
     finally:
         _end(node)
+
+
+@pytest.fixture(scope="session")
+def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An installed tree: what FastAPI and Flask need, from this environment."""
+    folder = tmp_path_factory.mktemp("layer")
+    wanted, seen = ["fastapi", "flask"], set[str]()
+    while wanted:
+        name = wanted.pop()
+        try:
+            found = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue  # for another platform or Python
+        if name in seen:
+            continue
+        seen.add(name)
+        wanted += [re.split(r"[ ;<>=!~\[(]", one)[0] for one in found.requires or () if "extra ==" not in one]
+        for file in found.files or ():
+            if ".." not in file.parts and file.suffix != ".pyc":
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file.locate(), folder / file)
+    return folder
 
 
 def _end(node: Node) -> None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-import re
-import shutil
 import time
 from concurrent import futures
-from importlib import metadata
 from pathlib import Path
 
 import httpx
@@ -85,28 +82,6 @@ async def handle(event, context):
     await asyncio.sleep(0.2)
     return event.http.query.raw
 """
-
-
-@pytest.fixture(scope="module")
-def layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An installed tree: what FastAPI and Flask need, from this environment."""
-    folder = tmp_path_factory.mktemp("layer")
-    wanted, seen = ["fastapi", "flask"], set[str]()
-    while wanted:
-        name = wanted.pop()
-        try:
-            found = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            continue  # for another platform or Python
-        if name in seen:
-            continue
-        seen.add(name)
-        wanted += [re.split(r"[ ;<>=!~\[(]", one)[0] for one in found.requires or () if "extra ==" not in one]
-        for file in found.files or ():
-            if ".." not in file.parts and file.suffix != ".pyc":
-                (folder / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(file.locate(), folder / file)
-    return folder
 
 
 def test_native_results(shared: Node) -> None:

@@ -95,6 +95,9 @@ class Wire:
     def write_eof(self) -> None:
         self.half_closed = True
 
+    def set_protocol(self, protocol: Any) -> None:
+        self.connection = protocol
+
     def is_closing(self) -> bool:
         return self.closed
 
@@ -151,6 +154,12 @@ class Recorder:
 
     def resumed(self, exchange: Exchange) -> None:
         self.notes.append("resumed")
+
+    def hostile(self, exchange: Exchange, reason: str) -> None:
+        self.notes.append(f"hostile: {reason}")
+
+    def ending(self, invocation: Invocation) -> None:
+        self.notes.append("ending")
 
     def reserve(self, size: int) -> bool:
         return self.budget.reserve(size)
@@ -250,6 +259,10 @@ class Calls:
     def cancel(self, invocation: Invocation, reason: int) -> None:
         assert reason == frames.CANCEL_DISCONNECTED
         self.cancelled.append(invocation)
+
+    def hostile(self, invocation: Invocation, reason: str) -> None:
+        self.notes.append(f"hostile: {reason}")
+        invocation.sink.fault(invocation, Fault("invalid_answer", reason))
 
     def pause(self, invocation: Invocation) -> None:
         self.notes.append("pause")

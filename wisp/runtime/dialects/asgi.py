@@ -74,7 +74,7 @@ class Exchange:
     async def run(self, application: Any) -> None:
         """Run the application; what it raises before its response began is raised."""
         try:
-            await application(scope_of(self._invocation, self._state), self.receive, self.send)
+            await application(self.scope(), self.receive, self.send)
         except BaseException as error:
             if not self._started:
                 raise
@@ -84,6 +84,9 @@ class Exchange:
             raise AnswerError("the application returned without an answer")
         if not self._finished:
             self._close(None)
+
+    def scope(self) -> Message:
+        return scope_of(self._invocation, self._state)
 
     async def receive(self) -> Message:
         invocation = self._invocation
@@ -102,7 +105,7 @@ class Exchange:
             raise OSError("the client is gone")
         kind = message["type"]
         if kind == "http.response.start" and self._head is None and not self._started:
-            self._head = int(message["status"]), _block(message.get("headers") or ())
+            self._head = int(message["status"]), block_of(message.get("headers") or ())
             check_answer(*self._head)
         elif kind == "http.response.body" and (self._head is not None or self._started) and not self._finished:
             body = message.get("body", b"")
@@ -150,7 +153,7 @@ class Exchange:
         self._link.woken(invocation)
 
 
-def _block(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def block_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return the header block of the application's (name, value) byte pairs."""
     lines = []
     for name, value in headers:
