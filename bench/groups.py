@@ -61,17 +61,22 @@ def native(bench: Bench, node: Node) -> None:
     _on_one_core(bench, node, "native", node.once("noop", FUNCTIONS / "noop"))
 
 
+def app(bench: Bench, node: Node) -> None:
+    """One parameter in the path, one in the query."""
+    _on_one_core(bench, node, "app", node.once("hello-app", FUNCTIONS / "hello_app"), "hello/you?times=2")
+
+
 def fastapi(bench: Bench, node: Node) -> None:
     layer = layers.build(LAYERS / "fastapi", "fastapi")
     _on_one_core(bench, node, "fastapi", node.once("hello-fastapi", FUNCTIONS / "hello_fastapi", layer=layer))
 
 
-def _on_one_core(bench: Bench, node: Node, prefix: str, name: str) -> None:
+def _on_one_core(bench: Bench, node: Node, prefix: str, name: str, rest: str = "") -> None:
     core = machine.quiet_core()
     with machine.pinned({core}):
         machine.pin_tree(node.pid, {core})
         try:
-            bench.served(prefix, f"http://127.0.0.1:{node.port}{node.path(name)}")
+            bench.served(prefix, f"http://127.0.0.1:{node.port}{node.path(name)}{rest}")
         finally:
             machine.pin_tree(node.pid, node.cores)
 
@@ -201,6 +206,7 @@ def _all_good(statuses: dict[int, int]) -> None:
 
 GROUPS: dict[str, Callable[[Bench, Node], None]] = {
     "native": native,
+    "app": app,
     "fastapi": fastapi,
     "echo": echo,
     "deploy": deploy,

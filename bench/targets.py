@@ -42,6 +42,7 @@ def _percentiles(prefix: str, what: str, bars: tuple[float | None, float | None]
 NONE3 = (None, None, None)
 TARGETS: dict[str, Target] = {
     **_served("native", "native no-op, one core", (60.0, 150.0, 40_000.0)),
+    **_served("app", "typed route of an App file, one core", NONE3),
     **_served("fastapi", "hello FastAPI, one core", NONE3),
     **_percentiles("cold.pool", "cold start from zero, small function, pool hit", (2.0, 10.0)),
     **_percentiles("cold.miss", "cold start from zero, pool miss", (5.0, 20.0)),

@@ -1,10 +1,11 @@
 """Which dialect a handler speaks, from what it is. Looks at code objects only: `inspect` would cost the cold start.
 
-Order: what INIT says > ASGI and WSGI applications > `lambda_handler` > native.
+Order: what INIT says > App > ASGI and WSGI applications > `lambda_handler` > native.
 """
 
 from __future__ import annotations
 
+import sys
 from types import CodeType
 from typing import Any, Final
 
@@ -56,6 +57,12 @@ def _parameters(target: Any) -> tuple[str, ...]:
     return code.co_varnames[_bound(target) : code.co_argcount] if code is not None else ()
 
 
+def is_app(target: Any) -> bool:
+    """Is it a `wisp.App`? Whoever has one has imported its module."""
+    module = sys.modules.get("wisp.app")
+    return module is not None and isinstance(target, module.App)
+
+
 def is_asgi(target: Any) -> bool:
     """Is it an ASGI 3 application: an awaitable callable of (scope, receive, send)?"""
     if isinstance(target, type) or not callable(target):
@@ -78,6 +85,8 @@ def is_wsgi(target: Any) -> bool:
 
 def dialect_of(target: Any, name: str, module: str) -> str:
     """Return the dialect of a handler that was found under `name` in `module`."""
+    if is_app(target):
+        return "app"
     if is_asgi(target):
         return "asgi"
     if is_wsgi(target):

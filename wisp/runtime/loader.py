@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from wisp.runtime import frames
-from wisp.runtime.detect import dialect_of, is_asgi, is_wsgi
+from wisp.runtime.detect import dialect_of, is_app, is_asgi, is_wsgi
 from wisp.runtime.failures import first_line, trace_of
 from wisp.runtime.settings import Settings
 
@@ -46,12 +46,15 @@ def load(settings: Settings) -> Loaded:
     module_name, attribute = split_handler(settings.handler, settings.code)
     module = import_user_module(module_name, settings.code)
     name, target = find(module, attribute)
-    if not callable(target):
+    if not callable(target) and not is_app(target):
         raise LoadError(
             frames.FAILURE_HANDLER,
             f"{module_name}:{name} is {type(target).__name__}, which can't be called; {described(module)}",
         )
     dialect = settings.dialect or dialect_of(target, name, module_name)
+    if (dialect == "app") != is_app(target):
+        what = "is an App: leave the dialect out" if is_app(target) else "is no wisp.App, as the dialect says"
+        raise LoadError(frames.FAILURE_HANDLER, f"{module_name}:{name} {what}; {described(module)}")
     return Loaded(target, dialect, f"{module_name}:{name}")
 
 
@@ -176,12 +179,20 @@ def find(module: ModuleType, attribute: str) -> tuple[str, Any]:
     if attribute:
         target: Any = module
         for part in attribute.split("."):
-            target = getattr(target, part, None)
-            if target is None:
-                raise LoadError(
-                    frames.FAILURE_HANDLER, f"{module.__name__} has no {attribute!r}; {described(module)}"
-                )
+            found = target.only(part) if is_app(target) else getattr(target, part, None)
+            if found is None:
+                offered = entries_of(target) if is_app(target) else described(module)
+                raise LoadError(frames.FAILURE_HANDLER, f"{module.__name__} has no {attribute!r}; {offered}")
+            target = found
         return attribute, target
+    apps = [(name, value) for name, value in vars(module).items() if is_app(value)]
+    if len(apps) > 1:
+        raise LoadError(
+            frames.FAILURE_HANDLER,
+            f"{module.__name__} has several Apps: {', '.join(name for name, _ in apps)}; name one as the handler",
+        )
+    if apps:
+        return apps[0]
     for name in APPLICATIONS:
         target = getattr(module, name, None)
         if target is not None and (is_asgi(target) or is_wsgi(target)):
@@ -194,6 +205,12 @@ def find(module: ModuleType, attribute: str) -> tuple[str, Any]:
     raise LoadError(
         frames.FAILURE_HANDLER, f"{module.__name__} has no handler (looked for {wanted}); {described(module)}"
     )
+
+
+def entries_of(app: Any) -> str:
+    """Return what an App offers, for people."""
+    names = sorted({entry.name for entry in app.entries})
+    return f"{app.name!r} has the entry points {', '.join(names[:20])}" if names else f"{app.name!r} has none"
 
 
 def described(module: ModuleType) -> str:

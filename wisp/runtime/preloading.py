@@ -9,16 +9,23 @@ from importlib import import_module
 from typing import Final
 
 OURS: Final = (
+    "wisp.app",
     "wisp.calls",
+    "wisp.errors",
     "wisp.event",
+    "wisp.parameters",
     "wisp.response",
+    "wisp.runtime.apps.openapi",
+    "wisp.runtime.apps.page",
     "wisp.runtime.calling",
+    "wisp.runtime.dialects.apps",
     "wisp.runtime.dialects.awaiting",
     "wisp.runtime.dialects.lambdas",
     "wisp.runtime.dialects.native",
     "wisp.runtime.dialects.results",
     "wisp.runtime.dialects.wsgi",
     "wisp.runtime.async_loop",
+    "wisp.runtime.jsonforms",
     "wisp.runtime.serving",
     "wisp.runtime.sync_loop",
     "wisp.runtime.thread_loop",

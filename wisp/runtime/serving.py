@@ -14,7 +14,7 @@ from wisp.runtime import frames, streams
 from wisp.runtime.dialects import Speaker, lambdas, speaker
 from wisp.runtime.frames import FrameError
 from wisp.runtime.link import Link, LinkClosed
-from wisp.runtime.loader import LoadError, load
+from wisp.runtime.loader import Loaded, LoadError, load
 from wisp.runtime.logs import Capture, send_whole
 from wisp.runtime.outcomes import peak_bytes
 from wisp.runtime.settings import Settings, SettingsError, parse_settings
@@ -68,6 +68,7 @@ def run_instance(link: socket.socket, head: bytes) -> None:
             apply_environment(settings)
             loaded = load(settings)
             spoken = speaker(loaded, settings)
+            entries = told_entries(loaded) if settings.describe and loaded.dialect == "app" else b""
         except SettingsError as error:
             fail(link, capture, LoadError(frames.FAILURE_SETTINGS, str(error)))
             return
@@ -80,13 +81,36 @@ def run_instance(link: socket.socket, head: bytes) -> None:
         def ready() -> None:
             capture.flush()
             told = frames.READY_HEAD.pack(time.monotonic_ns() - began_ns, peak_bytes())
-            send_whole(link, frames.pack(frames.READY, meta=number, head=told))
+            send_whole(link, frames.pack(frames.READY, meta=number, head=told, body=entries))
 
         run_loop(link, capture, spoken, settings=settings, ready=ready)
     except LoadError as error:
         fail(link, capture, error)
     finally:
         undo()
+
+
+def told_entries(loaded: Loaded) -> bytes:
+    """Return what READY says in a trial of an App: its entry points as JSON. Raises: `LoadError`: too much."""
+    import json
+
+    known = [
+        {
+            "kind": entry.kind,
+            "name": entry.name,
+            "methods": entry.methods,
+            "path": entry.path,
+            "schedule": entry.schedule,
+            "type": entry.type,
+            "options": entry.options,
+        }
+        for entry in loaded.target.entries
+    ]
+    body = json.dumps([{key: value for key, value in one.items() if value} for one in known]).encode()
+    if len(body) > frames.BODY_MAX:
+        message = f"the {len(known)} entry points take {len(body)} bytes to describe, limit {frames.BODY_MAX}"
+        raise LoadError(frames.FAILURE_HANDLER, message)
+    return body
 
 
 def run_loop(

@@ -15,7 +15,11 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """INIT's JSON. `dialect` "" means: find out. `mount` is the path prefix of the function's URL."""
+    """INIT's JSON.
+
+    `dialect` "" means: find out. `mount` is the path prefix of the function's URL. `describe`: a trial, READY says
+    which entry points there are.
+    """
 
     function: str
     namespace: str = "default"
@@ -30,6 +34,7 @@ class Settings:
     timeout_s: float = 30.0
     concurrency: int = 1
     mount: str = ""
+    describe: bool = False
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -46,6 +51,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "timeout_s": (int, float),
     "concurrency": int,
     "mount": str,
+    "describe": bool,
 }
 
 

@@ -2,7 +2,7 @@
 
 ANY  /_wisp/invoke/<namespace>/<name>[/rest][?query]    access rules don't apply: control has checked
 POST /_wisp/published {"offset": N}                     → {"offset": M}
-POST /_wisp/trial <version as JSON>                     → {"dialect": …, "init_ms": …} or why it does not start
+POST /_wisp/trial <version as JSON>                     → {"dialect": …, "init_ms": …, "entries": […]}, or why not
 GET  /_wisp/metrics (JSON counters) · GET /_wisp/status · POST /_wisp/drain
 GET  /_wisp/calls?namespace=…&after=N                  → {"items": […], "next": M}, when there are any
 """
@@ -23,6 +23,7 @@ from wispd.api.invocations import InvocationMaker, Passage, passed_headers
 from wispd.base.errors import Fault
 from wispd.gateway.http1_application import Conversation, Exchange, Problem
 from wispd.gateway.http1_head import Head
+from wispd.gateway.opening import Ready
 from wispd.gateway.router import MOUNT, RouteTable
 from wispd.model.function import Version
 from wispd.model.invocation import Invocation, Trigger
@@ -43,7 +44,7 @@ _SMALL: Final = 1_048_576  # bytes of a body that is not a function's
 
 
 Told = Callable[[list[dict[str, Any]], int], None]  # events, and the number that continues behind them
-TrialDone = Callable[[str, Fault | None, int], None]  # dialect, or the reason; nanoseconds it took
+TrialDone = Callable[[Ready | None, Fault | None, int], None]  # what it said, or the reason; nanoseconds it took
 
 
 class Operations(Protocol):
@@ -194,14 +195,15 @@ class InternalDoor(Door):
         version = _version(body)
         exchange.state = version
 
-        def done(dialect: str, fault: Fault | None, took_ns: int) -> None:
+        def done(ready: Ready | None, fault: Fault | None, took_ns: int) -> None:
             if exchange.state is not version:
                 return  # whoever asked has left
             exchange.state = None
-            if fault is not None:
-                exchange.refuse(fault)
+            if fault is not None or ready is None:
+                exchange.refuse(fault or Fault("internal", "the trial ended without a word"))
             else:
-                answer = msgspec.json.encode({"dialect": dialect, "init_ms": round(took_ns / 1e6, 3)})
+                told = {"dialect": ready.dialect, "init_ms": round(took_ns / 1e6, 3), "entries": ready.entries}
+                answer = msgspec.json.encode(told)
                 exchange.answer(200, _JSON + id_line(self._maker.id()), answer)
 
         self._operations.trial(version, done)

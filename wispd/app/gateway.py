@@ -28,6 +28,7 @@ from wispd.gateway.http1 import SWEEP_S as HTTP_SWEEP_S
 from wispd.gateway.http1 import HttpServer
 from wispd.gateway.http1 import Limits as HttpLimits
 from wispd.gateway.journal import JournalReader
+from wispd.gateway.opening import Ready
 from wispd.gateway.pool import Pool
 from wispd.gateway.router import RouteTable
 from wispd.model.function import Version
@@ -236,11 +237,11 @@ class GatewayNode:
         self.dispatcher.observer = self._live
 
     def trial(self, version: Version, done: TrialDone) -> None:
-        """Start a version that is not live; `done(dialect, fault, init_ns)`."""
+        """Start a version that is not live; `done(ready, fault, init_ns)`."""
         began_ns = self._clock.monotonic_ns()
 
-        def finished(dialect: str, fault: Fault | None) -> None:
-            done(dialect, fault, self._clock.monotonic_ns() - began_ns)
+        def finished(ready: Ready | None, fault: Fault | None) -> None:
+            done(ready, fault, self._clock.monotonic_ns() - began_ns)
 
         # An id of its own: what serves later knows the version as it was published, with number and dialect.
         self.dispatcher.trial(msgspec.structs.replace(version, id=f"trial {version.id}"), finished)

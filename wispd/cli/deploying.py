@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from wispd.base.errors import Fault
 from wispd.cli import manifest
+from wispd.cli.naming import default_name
 from wispd.cli.options import Where, node_options
 from wispd.cli.output import note, print_json, say
 from wispd.client.node import NodeClient
 from wispd.client.packing import pack
 
-NAME_MAX: Final = 64
-
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path), default=Path())
-@click.option("--name", help="The function's name (else the folder's or file's, or those of wisp.toml).")
+@click.option("--name", help="The function's name (else its App's, the folder's or file's, or those of wisp.toml).")
 @click.option("--runtime", help="python3 (the node's own) or another minor version of the host: python3.12.")
 @click.option("--handler", help="module:name (else found by inspection).")
-@click.option("--dialect", help="native, lambda, asgi or wsgi (else found by inspection).")
+@click.option("--dialect", help="app, native, lambda, asgi or wsgi (else found by inspection).")
 @click.option("--memory", help='"auto", or a size such as 256MB.')
 @click.option("--timeout", help="Such as 30s.")
 @click.option("--concurrency", type=int, help="Events one instance carries at once.")
@@ -72,14 +70,6 @@ def chosen_functions(path: Path, declared: dict[str, dict[str, Any]], name: str 
             "invalid_argument", f"{path / manifest.FILE_NAME} has no function {name!r}: {', '.join(declared)}"
         )
     return {name: declared[name]}
-
-
-def default_name(path: Path) -> str:
-    """Return a name made of a folder's or file's."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem if path.is_file() else path.name).strip("-_")[:NAME_MAX]
-    if not name:
-        raise Fault("invalid_argument", f"no function name can be made of {path}; give one with --name")
-    return name
 
 
 def document(given: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import click
 from wispd.base.errors import Fault
 from wispd.cli import manifest
 from wispd.cli.changes import affected
-from wispd.cli.deploying import default_name
+from wispd.cli.naming import default_name
 from wispd.cli.running import LOOPBACK, reachable
 from wispd.cli.screen import Screen
 from wispd.cli.session import Outcome, Paths, Session

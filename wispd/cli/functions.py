@@ -58,6 +58,9 @@ def show(where: Where, name: str) -> None:
             say(f"  {key:<14} {_memory(function['live']) if key == 'memory' else value}")
     for name_, value in sorted(function["live"].get("env", {}).items()):
         say(f"  env            {name_}={value}")
+    entries = function["live"].get("entries", [])
+    if entries:
+        table(("entry point", "kind", "when", "options"), [_entry(entry) for entry in entries])
 
 
 @click.command()
@@ -78,6 +81,14 @@ def _row(function: dict[str, Any]) -> tuple[object, ...]:
     timeout = f"{live['timeout_s']:g} s"
     updated = str(function["updated"])[:19].replace("T", " ")
     return function["name"], live["number"], live["dialect"], _memory(live), timeout, updated, function["url"]
+
+
+def _entry(entry: dict[str, Any]) -> tuple[object, ...]:
+    """Return one entry point of an App as a row."""
+    route = f"{' '.join(entry.get('methods', ()))} {entry.get('path', '')}"
+    when = route if entry["kind"] == "route" else entry.get("schedule") or entry.get("type", "")
+    options = ", ".join(f"{key}={value}" for key, value in sorted(entry.get("options", {}).items()))
+    return entry["name"], entry["kind"], when, options
 
 
 def _memory(live: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ from typing import Any, Final
 import click
 
 from wispd.base.errors import Fault
-from wispd.cli.deploying import default_name, document
+from wispd.cli.deploying import document
+from wispd.cli.naming import default_name
 from wispd.cli.screen import Screen, network_address
 from wispd.cli.session import Outcome, Session
 from wispd.cli.temporary import TemporaryNode

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from wispd.base.errors import CODES, Fault
+from wispd.model.entry import Entry
 from wispd.model.function import Version
 
 SOCKET: Final = "run/gateway.sock"
@@ -29,6 +30,7 @@ class Trial(Struct, frozen=True, kw_only=True):
 
     dialect: str = ""
     init_ms: float = 0.0
+    entries: tuple[Entry, ...] = ()  # what an App declares
 
 
 class DataPlane:

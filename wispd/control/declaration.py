@@ -12,6 +12,7 @@ from msgspec import Struct
 from wispd.base.errors import Fault
 from wispd.control import fields
 from wispd.control.units import duration_s, size_bytes
+from wispd.model.entry import Entry
 from wispd.model.function import MEMORY_CAP, Access, Dialect, Network, Version
 
 STREAMING_CONCURRENCY: Final = 64  # default of ASGI and WSGI, which carry many requests at once
@@ -43,13 +44,13 @@ class Declaration(Struct, frozen=True, kw_only=True):
         content = msgspec.json.encode([self.version, self.concurrency_given], order="sorted")
         return hashlib.sha256(content).digest()
 
-    def resolved(self, dialect: str) -> Version:
-        """Return the version with the dialect that the trial found, and the concurrency that follows from it."""
+    def resolved(self, dialect: str, entries: tuple[Entry, ...] = ()) -> Version:
+        """Return the version with what the trial found, and the concurrency that follows from the dialect."""
         known = cast(Dialect, dialect if dialect in get_args(Dialect) else self.version.dialect)
         concurrency = self.version.concurrency
         if not self.concurrency_given and known in ("asgi", "wsgi"):
             concurrency = STREAMING_CONCURRENCY
-        return msgspec.structs.replace(self.version, dialect=known, concurrency=concurrency)
+        return msgspec.structs.replace(self.version, dialect=known, concurrency=concurrency, entries=entries)
 
 
 def declare(document: object, *, namespace: str, name: str) -> Declaration:

@@ -73,7 +73,7 @@ class Deployments:
         if current is not None and _is_live(current, declared):
             return Deployed(function=current, fresh=False, trial=None)
         trial = await self._try(self._named(declared.version)) if declared.trial else None
-        resolved = self._named(declared.resolved(trial.dialect if trial else ""))
+        resolved = self._named(declared.resolved(trial.dialect if trial else "", trial.entries if trial else ()))
         wanted = Wanted(
             version=resolved,
             fingerprint=declared.fingerprint(),

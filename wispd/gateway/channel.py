@@ -18,6 +18,7 @@ from wispd.gateway.answers import clean_block, is_event_stream, parse_outcome
 from wispd.gateway.billing import BusyShare, RunDelay
 from wispd.gateway.link import FrameLink, SeqpacketLink
 from wispd.gateway.logpipe import LogPipe
+from wispd.gateway.opening import Ready, read_ready
 from wispd.gateway.upload import Uploads
 from wispd.model.invocation import Invocation, Status
 from wispd.ports.engine import Started
@@ -35,7 +36,7 @@ class ChannelOwner(Protocol):
 
     measured: bool  # runs long enough to be worth reading the CPU wait where they begin
 
-    def became_ready(self, channel: Channel, dialect: str) -> None: ...
+    def became_ready(self, channel: Channel, ready: Ready) -> None: ...
 
     def init_failed(self, channel: Channel, fault: Fault) -> None: ...
 
@@ -324,17 +325,16 @@ class Channel:
             raise FrameError(f"frame of type {type_} where it has no place")
 
     def _ready(self, frame: frames.Frame) -> None:
-        if frame.meta >= len(frames.DIALECTS) or len(frame.head) != frames.READY_HEAD.size:
-            raise FrameError(f"ready with dialect {frame.meta} and a head of {len(frame.head)} bytes")
+        ready = read_ready(frame, describe=self.trial is not None)
         now = self._clock.monotonic_ns()
         self.ready = True
         self.ready_ns = self.last_answer_ns = now
         self.init_ns = now - self.started_ns
-        _, self.bytes = frames.READY_HEAD.unpack(frame.head)
+        self.bytes = ready.resident_bytes
         for invocation in self.inflight.values():
             invocation.init_ns = self.init_ns
         self._delay.mark()
-        self._owner.became_ready(self, frames.DIALECTS[frame.meta])
+        self._owner.became_ready(self, ready)
 
     def _failed(self, frame: frames.Frame) -> None:
         message = frame.head[: frames.MESSAGE_MAX].decode("utf-8", "replace")

@@ -12,7 +12,7 @@ from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.gateway.balancing import DEPTH_MAX, QUEUE_AHEAD_NS, Choice, choose, is_overdue, smooth, warm_target
 from wispd.gateway.channel import Channel
-from wispd.gateway.opening import init_settings
+from wispd.gateway.opening import Ready, init_settings
 from wispd.gateway.roster import Roster
 from wispd.gateway.verdicts import grown, reserve, verdict
 from wispd.model.function import MEMORY_START, Version
@@ -24,7 +24,7 @@ LINK_CLOSED_GRACE_S: Final = 1.0
 CANCEL_GRACE_S: Final = 1.0  # for an instance to stop streaming to a client that went away
 _RATE_WEIGHT: Final = 0.5
 
-TrialDone = Callable[[str, Fault | None], None]  # dialect, or why it does not start
+TrialDone = Callable[[Ready | None, Fault | None], None]  # what it said, or why it does not start
 
 
 class PoolOwner(Protocol):
@@ -193,7 +193,7 @@ class Pool:
         channel.sandbox_ns = start_ns
         channel.memory_bytes = self.memory_bytes
         self.roster.add(channel)
-        channel.begin(init_settings(self.version, started, self.memory_bytes))
+        channel.begin(init_settings(self.version, started, self.memory_bytes, describe=bool(self.trials)))
         if self.trials:
             channel.trial = self.trials.popleft()
             self._scaler.wake(self)
@@ -206,7 +206,7 @@ class Pool:
         self.roster.starting = max(0, self.roster.starting - 1)
         self.last_fault = fault
         if self.trials:
-            self.trials.popleft()("", fault)
+            self.trials.popleft()(None, fault)
         elif not self.roster.channels and not self.roster.starting:
             self.fail_waiting(fault)
 
@@ -234,12 +234,12 @@ class Pool:
 
     # ── what channels tell ──────────────────────────────────────────────────────────────────────────────────
 
-    def became_ready(self, channel: Channel, dialect: str) -> None:
+    def became_ready(self, channel: Channel, ready: Ready) -> None:
         self.roster.warming -= 1
         self.last_fault = None
         self._scaler.succeeded(self)
         if channel.trial is not None:
-            self._end_trial(channel, dialect, None)
+            self._end_trial(channel, ready, None)
             return
         self._owner.cold_started(self, channel)
         if not channel.inflight:
@@ -250,7 +250,7 @@ class Pool:
         self.last_fault = fault
         self._stop(channel)
         if channel.trial is not None:
-            self._end_trial(channel, "", fault)
+            self._end_trial(channel, None, fault)
             return
         for invocation in list(channel.inflight.values()):
             channel.give_up(invocation, Status.ERROR)
@@ -323,7 +323,7 @@ class Pool:
         """Everything the instance began is lost."""
         self._stop(channel)
         if channel.trial is not None:
-            self._end_trial(channel, "", fault)
+            self._end_trial(channel, None, fault)
         for invocation in list(channel.inflight.values()):
             channel.give_up(invocation, status)
             self._owner.fail(invocation, status, fault)
@@ -334,11 +334,11 @@ class Pool:
             self.roster.leave(channel)
             self._scaler.stop(channel.instance)
 
-    def _end_trial(self, channel: Channel, dialect: str, fault: Fault | None) -> None:
+    def _end_trial(self, channel: Channel, ready: Ready | None, fault: Fault | None) -> None:
         """Tell the outcome of a trial, once, and end its instance."""
         trial, channel.trial = channel.trial, None
         self._stop(channel)
-        trial(dialect, fault)
+        trial(ready, fault)
 
     def end(self, instance: int) -> None:
         """End one instance on behalf of the autoscaler (idle, evicted)."""

@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from wispd.model.entry import Entry
+
 Access = Literal["", "public", "token", "private"]
 Network = Literal["egress", "none", "private"]
 Dialect = Literal["", "native", "lambda", "asgi", "wsgi", "app"]
@@ -55,6 +57,7 @@ class Version(Struct, frozen=True, kw_only=True, omit_defaults=True):
     routes: tuple[Route, ...] = ()
     description: str = ""
     labels: dict[str, str] = {}
+    entries: tuple[Entry, ...] = ()  # what an App declares, as its trial told
     created_us: int = 0
 
     @property

@@ -9,7 +9,8 @@ import pytest
 
 from wispd.base.errors import Fault
 from wispd.cli import manifest
-from wispd.cli.deploying import chosen_functions, default_name, document, merged
+from wispd.cli.deploying import chosen_functions, document, merged
+from wispd.cli.naming import app_name, default_name
 
 GIVEN: dict[str, Any] = {"env": (), "allow": ()}
 
@@ -124,3 +125,24 @@ def test_a_broken_manifest_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(Fault) as refused:
         manifest.read(write(tmp_path, text))
     assert manifest.FILE_NAME in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ('from wisp import App\napp = App("shop")', "shop"),
+        ('import wisp\nsite: wisp.App = wisp.App("shop", docs=False)', "shop"),
+        ('from wisp import App\na = App("one")\nb = App("two")', None),
+        ('from wisp import App\napp = App("../evil")', None),
+        ("from wisp import App\napp = App(name())", None),
+        ("def handle(event): ...", None),
+        ("def broken(:", None),
+        ("\0", None),
+    ],
+)
+def test_a_function_is_called_as_its_app(tmp_path: Path, source: str, name: str | None) -> None:
+    """The code is read, never run."""
+    (tmp_path / "main.py").write_text(source)
+    (tmp_path / "other.py").write_text("x = 1")
+    assert app_name(tmp_path) == app_name(tmp_path / "main.py") == name
+    assert default_name(tmp_path / "main.py") == (name or "main")

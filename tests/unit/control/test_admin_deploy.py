@@ -34,6 +34,21 @@ def test_a_deployment_is_tried_stored_published_and_told(tmp_path: Path) -> None
     asyncio.run(scenario())
 
 
+def test_what_an_app_declares_is_kept_with_its_version(tmp_path: Path) -> None:
+    entry = {"kind": "on", "name": "charge", "type": "order.created", "options": {"retries": 5}}
+
+    async def scenario() -> None:
+        async with control(tmp_path) as node:
+            told = {"dialect": "app", "init_ms": 1, "entries": [entry]}
+            node.gateway.trial = (200, {}, json.dumps(told).encode())
+            assert (await node.deploy()).json()["live"]["entries"] == [entry]
+            _, function = node.journal()
+            assert isinstance(function, Published)
+            assert [(one.name, one.options) for one in function.live.entries] == [("charge", {"retries": 5})]
+
+    asyncio.run(scenario())
+
+
 def test_equal_content_is_the_same_version_and_other_content_the_next(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with control(tmp_path) as node:

@@ -129,9 +129,10 @@ class Player:
     def send(self, packet: bytes) -> None:
         self._theirs.send(packet)
 
-    def ready(self, dialect: int = 1) -> None:
+    def ready(self, dialect: int = 1, body: bytes = b"") -> None:
         self.send(frames.pack(frames.HELLO, 3, meta=frames.VERSION))
-        self.send(frames.pack(frames.READY, meta=dialect, head=frames.READY_HEAD.pack(1000, 8 << 20)))
+        head = frames.READY_HEAD.pack(1000, 8 << 20)
+        self.send(frames.pack(frames.READY, meta=dialect, head=head, body=body))
 
     def answer(
         self, call: int, *, status: int = 200, body: bytes = b"hi", flags: int = 0, block: bytes = b""

@@ -9,6 +9,8 @@ from gateway_harness import Core, Ear, Player, version
 
 from wisp.runtime import frames
 from wispd.base.errors import Fault
+from wispd.gateway.opening import Ready
+from wispd.model.entry import Entry
 from wispd.model.invocation import Invocation, Status
 from wispd.ports.engine import ExitCause
 
@@ -70,18 +72,49 @@ def test_cancelled_while_running_runs_on_unheard(core: Core) -> None:
 
 
 def test_trial_says_the_dialect_and_ends_its_instance(core: Core) -> None:
-    results: list[tuple[str, Fault | None]] = []
-    core.dispatcher.trial(version(), lambda dialect, fault: results.append((dialect, fault)))
+    results: list[tuple[Ready | None, Fault | None]] = []
+    core.dispatcher.trial(version(), lambda ready, fault: results.append((ready, fault)))
     player = core.engine.grant()
     player.ready(dialect=3)
     core.loop.poll()
-    assert results == [("asgi", None)]
+    assert [(ready and ready.dialect, fault) for ready, fault in results] == [("asgi", None)]
     assert core.engine.stopped == [player.number]
 
 
+def test_trial_of_an_app_says_its_entry_points(core: Core) -> None:
+    results: list[tuple[Ready | None, Fault | None]] = []
+    core.dispatcher.trial(version(), lambda ready, fault: results.append((ready, fault)))
+    player = core.engine.grant()
+    player.ready(dialect=5, body=b'[{"kind":"every","name":"sweep","schedule":"5m"}]')
+    core.loop.poll()
+    assert results == [(Ready("app", 8 << 20, (Entry(kind="every", name="sweep", schedule="5m"),)), None)]
+
+
+@pytest.mark.parametrize(
+    "body", [b"[", b"{}", b'[{"kind":"every","name":"x"}]', b'[{"kind":"on","name":"a\\n","type":"b"}]']
+)
+def test_wrong_entry_points_end_the_instance_of_a_trial_and_nothing_else(core: Core, body: bytes) -> None:
+    results: list[tuple[Ready | None, Fault | None]] = []
+    core.dispatcher.trial(version(), lambda ready, fault: results.append((ready, fault)))
+    player = core.engine.grant()
+    player.ready(dialect=5, body=body)
+    core.loop.poll()
+    assert core.engine.stopped == [player.number]
+    assert results[0][0] is None
+    assert results[0][1] is not None
+
+
+def test_entry_points_that_nobody_asked_for_are_not_looked_at(core: Core) -> None:
+    _, ear = core.call(version())
+    player = core.engine.grant()
+    player.ready(dialect=5, body=b"no JSON")
+    answer_next(core, player)
+    assert ear.heads
+
+
 def test_trial_of_code_that_does_not_import(core: Core) -> None:
-    results: list[tuple[str, Fault | None]] = []
-    core.dispatcher.trial(version(), lambda dialect, fault: results.append((dialect, fault)))
+    results: list[tuple[Ready | None, Fault | None]] = []
+    core.dispatcher.trial(version(), lambda ready, fault: results.append((ready, fault)))
     player = core.engine.grant()
     player.send(frames.pack(frames.FAILED, meta=frames.FAILURE_HANDLER, head=b"no handler; found: main"))
     core.loop.poll()

@@ -17,7 +17,9 @@ from wispd.api.invocations import InvocationMaker
 from wispd.base.clock import VirtualClock
 from wispd.base.errors import Fault
 from wispd.base.ids import id_source
+from wispd.gateway.opening import Ready
 from wispd.gateway.router import RouteTable
+from wispd.model.entry import Entry
 from wispd.model.function import Version
 from wispd.model.invocation import Invocation, Status, Trigger
 from wispd.model.published import encode
@@ -155,11 +157,16 @@ def test_trial_answers_once_it_is_over(inside: Inside) -> None:
         inside.send(wire, b"POST /_wisp/trial HTTP/1.1\r\nHost: g\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         tried, done = inside.operations.trials.pop()
         assert (tried.function, wire.out) == ("new", b"")
-        done("native", fault, 1_500_000)
-        done("native", fault, 1_500_000)  # a second word is not heard
+        ready = Ready("app", 1, (Entry(kind="every", name="sweep", schedule="5m"),)) if fault is None else None
+        done(ready, fault, 1_500_000)
+        done(ready, fault, 1_500_000)  # a second word is not heard
         assert status(wire.out) == code
         if fault is None:
-            assert json.loads(body_of(bytes(wire.out))) == {"dialect": "native", "init_ms": 1.5}
+            assert json.loads(body_of(bytes(wire.out))) == {
+                "dialect": "app",
+                "init_ms": 1.5,
+                "entries": [{"kind": "every", "name": "sweep", "schedule": "5m"}],
+            }
 
 
 def test_trial_of_a_client_that_left_is_not_answered(inside: Inside) -> None:
@@ -167,7 +174,7 @@ def test_trial_of_a_client_that_left_is_not_answered(inside: Inside) -> None:
     wire = inside.connect("")
     inside.send(wire, b"POST /_wisp/trial HTTP/1.1\r\nHost: g\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     inside.hang_up(wire)
-    inside.operations.trials[0][1]("native", None, 1)
+    inside.operations.trials[0][1](Ready("native"), None, 1)
     assert wire.out == b""
 
 

@@ -37,6 +37,10 @@ def speaker(loaded: Loaded, settings: Settings) -> Speaker:
         from wisp.runtime.dialects.wsgi import speak_wsgi
 
         return speak_wsgi(loaded.target, settings)
+    if loaded.dialect == "app":
+        from wisp.runtime.dialects.apps import speak_app
+
+        return speak_app(loaded.target, settings)
     from wisp.runtime.dialects.native import speak_native
 
     return speak_native(loaded.target, settings)

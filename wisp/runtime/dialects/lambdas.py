@@ -18,7 +18,7 @@ from uuid import UUID
 from wisp.runtime.detect import arity, is_async
 from wisp.runtime.dialects import Speaker
 from wisp.runtime.dialects.requests import peer_of
-from wisp.runtime.dialects.results import JSON, block_of, to_json
+from wisp.runtime.dialects.results import JSON, block_of, to_plain_json
 from wisp.runtime.failures import AnswerError
 from wisp.runtime.invocation import Invocation, Request
 from wisp.runtime.loader import Loaded
@@ -221,12 +221,12 @@ def to_answer(result: Any, *, is_http: bool) -> Answer:
     Raises: `AnswerError` for what can't be sent.
     """
     if not is_http:
-        return 200, JSON, to_json(result)
+        return 200, JSON, to_plain_json(result)
     if isinstance(result, dict) and "statusCode" in result:
         return _from_object(result)
     if isinstance(result, str):
         return 200, JSON, result.encode()
-    return 200, JSON, to_json(result)
+    return 200, JSON, to_plain_json(result)
 
 
 def _from_object(result: dict[str, Any]) -> Answer:
@@ -261,4 +261,4 @@ def _content(result: dict[str, Any]) -> bytes:
             raise AnswerError(f"body is not base64, though isBase64Encoded says so: {error}") from None
     if isinstance(body, bytes):
         return body
-    return body.encode() if isinstance(body, str) else to_json(body)
+    return body.encode() if isinstance(body, str) else to_plain_json(body)

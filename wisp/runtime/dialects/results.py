@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from json import encoder as _encoder
 from typing import Any, Final
 
@@ -25,43 +25,50 @@ _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
-def to_json(value: object) -> bytes:
-    """Return compact JSON.
+def _formed(value: object) -> Any:
+    from wisp.runtime.jsonforms import form_of
 
-    Raises: `AnswerError`, which names the type that JSON does not know, or NaN, or a circle.
-    """
-    try:
-        return "".join(_encode(value, 0)).encode()
-    except (TypeError, ValueError, UnicodeEncodeError) as error:
-        _renew()
-        raise AnswerError(f"the result is not JSON: {error}") from None
-    except BaseException:
-        _renew()
-        raise
+    return form_of(value)
 
 
-def _unknown(value: object) -> Any:
+def _refused(value: object) -> Any:
     raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} has no JSON form")
 
 
-def _slow(value: object, _: int) -> Iterable[str]:
-    return [json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_unknown)]
+def _encoding(unknown: Callable[[object], Any]) -> Callable[[object], bytes]:
+    """Return a function that returns compact JSON. `unknown` gets what JSON does not know."""
+
+    def slow(value: object, _: int) -> Iterable[str]:
+        return [json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=unknown)]
+
+    def made() -> Any:
+        make: Any = getattr(_encoder, "c_make_encoder", None)
+        text: Any = _encoder.encode_basestring
+        # markers, default, encoder, indent, key separator, item separator, sort_keys, skipkeys, allow_nan
+        return make({}, unknown, text, None, ":", ",", False, False, False) if make is not None else slow
+
+    encode = made()
+
+    def to_json(value: object) -> bytes:
+        """Return compact JSON.
+
+        Raises: `AnswerError`, which names the type that JSON does not know, or NaN, or a circle.
+        """
+        nonlocal encode
+        try:
+            return "".join(encode(value, 0)).encode()
+        except (TypeError, ValueError, UnicodeEncodeError) as error:
+            encode = made()  # one that failed remembers the containers it was in
+            raise AnswerError(f"the result is not JSON: {error}") from None
+        except BaseException:
+            encode = made()
+            raise
+
+    return to_json
 
 
-def _renew() -> None:
-    """Make the encoder anew: one that failed remembers the containers it was in."""
-    global _encode  # noqa: PLW0603
-    make: Any = getattr(_encoder, "c_make_encoder", None)
-    if make is None:
-        _encode = _slow
-        return
-    text: Any = _encoder.encode_basestring
-    # markers, default, encoder, indent, key separator, item separator, sort_keys, skipkeys, allow_nan
-    _encode = make({}, _unknown, text, None, ":", ",", False, False, False)
-
-
-_encode: Any
-_renew()
+to_json: Final = _encoding(_formed)
+to_plain_json: Final = _encoding(_refused)  # what the json module knows, and no more
 
 
 def to_answer(result: object) -> Answer:
