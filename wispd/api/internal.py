@@ -2,6 +2,7 @@
 
 ANY  /_wisp/invoke/<namespace>/<name>[/rest][?query]    access rules don't apply: control has checked
 POST /_wisp/published {"offset": N}                     → {"offset": M}
+POST /_wisp/build <version as JSON>                     → the answer of its one invocation, as it comes
 POST /_wisp/trial <version as JSON>                     → {"dialect": …, "init_ms": …, "entries": […]}, or why not
 GET  /_wisp/metrics (JSON counters) · GET /_wisp/status · POST /_wisp/drain
 GET  /_wisp/calls?namespace=…&after=N                  → {"items": […], "next": M}, when there are any
@@ -25,15 +26,17 @@ from wispd.gateway.http1_application import Conversation, Exchange, Problem
 from wispd.gateway.http1_head import Head
 from wispd.gateway.opening import Ready
 from wispd.gateway.router import MOUNT, RouteTable
-from wispd.model.function import Version
+from wispd.model.function import BUILD_FUNCTION, Version
 from wispd.model.invocation import Invocation, Trigger
 
 _INVOKE: Final = b"/_wisp/invoke/"
+_BUILD: Final = b"/_wisp/build"
 _TRIAL: Final = b"/_wisp/trial"
 _CALLS: Final = b"/_wisp/calls"
 _METHODS: Final = {
     _CALLS: b"GET",
     b"/_wisp/published": b"POST",
+    _BUILD: b"POST",
     _TRIAL: b"POST",
     b"/_wisp/metrics": b"GET",
     b"/_wisp/status": b"GET",
@@ -180,6 +183,9 @@ class InternalDoor(Door):
         if path == _CALLS:
             self._follow(exchange)
             return
+        if path == _BUILD:
+            self._build(exchange, body)
+            return
         if path == b"/_wisp/metrics":
             answer = operations.snapshot()
         elif path == b"/_wisp/status":
@@ -190,6 +196,14 @@ class InternalDoor(Door):
             operations.drain()
             answer = b'{"draining":true}'
         exchange.answer(200, _JSON + id_line(self._maker.id()), answer)
+
+    def _build(self, exchange: Exchange, body: bytes) -> None:
+        """Run a build: the one invocation of a version that is never published and whose instance ends with it."""
+        version = _version(body)
+        if version.function != BUILD_FUNCTION or version.memory_bytes <= 0:
+            raise Fault("invalid_argument", "the version is no build's")
+        passage = Passage(version, b"", target=b"/", mount=0, trigger=Trigger.ADMIN)
+        self._submit(exchange, self._maker.make(exchange, passage, b""))
 
     def _try(self, exchange: Exchange, body: bytes) -> None:
         version = _version(body)

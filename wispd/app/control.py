@@ -14,17 +14,20 @@ import msgspec
 from fastapi import APIRouter
 from starlette.types import ASGIApp
 
+from wispd.adapters.fetch.http import HttpFetcher
 from wispd.adapters.store.control import ControlStore
 from wispd.adapters.store.control_audit import walk
 from wispd.api.admin import admin_application
 from wispd.api.admin_access import namespace_routes, token_routes
 from wispd.api.admin_audit import audit_routes
+from wispd.api.admin_builds import build_routes
 from wispd.api.admin_functions import Urls, function_routes, path_urls
 from wispd.api.admin_gate import is_loopback
 from wispd.api.admin_invoking import invoking_routes
 from wispd.api.admin_live import live_routes
 from wispd.api.admin_node import Node, NodeView, node_routes
 from wispd.api.admin_records import record_routes
+from wispd.app.building import make_builder, make_fetcher
 from wispd.app.directory import read_node
 from wispd.app.reading import RecordReader
 from wispd.app.settings import Settings
@@ -32,8 +35,12 @@ from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.base.ids import id_source, to_text
 from wispd.control.auditing import Auditor
+from wispd.control.builder import Builder
+from wispd.control.buildledger import Ledger
+from wispd.control.buildstage import Stages
 from wispd.control.dataplane import DataPlane
 from wispd.control.deployments import Deployments
+from wispd.control.packagefetching import PackageFetching
 from wispd.control.packaging import Bounds, Packages, clear_incoming
 from wispd.control.publisher import Publisher
 from wispd.control.tenancy import Tenancy
@@ -89,6 +96,9 @@ class ControlNode:
         ids = id_source(self._clock)
         deployments = Deployments(self._reading, self.writer, self._gateway, code=code, layers=layers, ids=ids)
         tenancy = Tenancy(self.writer, clock=self._clock, ids=ids, level=self._level)
+        fetcher = make_fetcher(self._settings.build)
+        fetching = PackageFetching(fetcher, code, deployments.own, zip_bytes_max=limits.package_zip_bytes)
+        self._builder = self._make_builder((code, layers), fetcher, ids)
         view = NodeView(
             self._node,
             self._gateway,
@@ -100,6 +110,7 @@ class ControlNode:
         urls = known_urls(self._data_dir, self._settings)
         return [
             function_routes(deployments, code=code, layers=layers, zip_bytes_max=limits.package_zip_bytes, urls=urls),
+            build_routes(self._builder, fetching),
             invoking_routes(self._gateway),
             record_routes(self._records, self._clock, self.stopping),
             live_routes(self._gateway),
@@ -109,6 +120,14 @@ class ControlNode:
             namespace_routes(tenancy, self._reading),
             audit_routes(self._reading, functools.partial(walk, self._data_dir)),
         ]
+
+    def _make_builder(
+        self, stores: tuple[Packages, Packages], fetcher: HttpFetcher, ids: Callable[[], bytes]
+    ) -> Builder:
+        index = self._settings.build
+        ledger = Ledger(self._data_dir, self._reading, self._store, writer=self.writer, clock=self._clock, ids=ids)
+        stages = Stages(self._gateway, index, ids)
+        return make_builder(index, stores, fetcher=fetcher, data_dir=self._data_dir, stages=stages, ledger=ledger)
 
     async def _level(self) -> str:
         """Return the isolation level; "" while nobody can say."""
@@ -126,6 +145,7 @@ class ControlNode:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.writer.run())
                 try:
+                    await self._builder.ledger.abandon()
                     await server()
                 finally:
                     await self.writer.stop()

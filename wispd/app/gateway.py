@@ -31,7 +31,7 @@ from wispd.gateway.journal import JournalReader
 from wispd.gateway.opening import Ready
 from wispd.gateway.pool import Pool
 from wispd.gateway.router import RouteTable
-from wispd.model.function import Version
+from wispd.model.function import BUILD_FUNCTION, Version
 from wispd.observe.live import LiveCalls
 from wispd.observe.metrics import GatewayMetrics, Gauges
 from wispd.observe.observer import GatewayObserver
@@ -227,7 +227,7 @@ class GatewayNode:
                 "reserved_bytes": self.scaler.reserved_bytes(),
             },
             "http": msgspec.to_builtins(self.public.statistics()),
-            "functions": [_pool_status(pool) for pool in self.dispatcher if not pool.version.id.startswith("trial ")],
+            "functions": [_pool_status(pool) for pool in self.dispatcher if not _is_passing(pool.version)],
         }
 
     def calls(self, namespace: str, after: int, told: Told) -> None:
@@ -262,6 +262,11 @@ def _pool_instances(pool: Pool) -> dict[str, int]:
     """Count a pool's instances: `ready` are idle, `busy` have an event, `starting` are not initialised."""
     demand = pool.demand()
     return {"ready": max(0, demand.ready - demand.busy), "busy": demand.busy, "starting": demand.starting}
+
+
+def _is_passing(version: Version) -> bool:
+    """Is this a trial or a build, which nobody deployed?"""
+    return version.id.startswith("trial ") or version.function == BUILD_FUNCTION
 
 
 def _pool_status(pool: Pool) -> dict[str, object]:

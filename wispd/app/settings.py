@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +14,17 @@ import platformdirs
 from msgspec import Struct
 
 from wispd.base.errors import Fault
+from wispd.model.build import Index
 
 MB: Final = 1024 * 1024
 FILE_NAME: Final = "wisp-node.toml"
+_INDEX_VARIABLES: Final = {
+    "index_url": ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"),
+    "extra_index_urls": ("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL"),
+    "find_links": ("UV_FIND_LINKS", "PIP_FIND_LINKS"),
+    "ca_file": ("SSL_CERT_FILE", "PIP_CERT"),
+    "offline": ("UV_OFFLINE",),
+}
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,6 +97,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Isolation level to insist on: full, namespaces, process; empty: the best there is."""
     limits: Limits = Limits()
     """Bounds."""
+    build: Index = Index()
+    """Builds: package indexes, and what a build may use."""
 
 
 def default_data_dir() -> str:
@@ -98,6 +109,17 @@ def default_data_dir() -> str:
 def remote() -> tuple[str, str]:
     """Return (URL, token) of a remote node from WISP_URL and WISP_TOKEN, empty where unset."""
     return os.environ.get("WISP_URL", ""), os.environ.get("WISP_TOKEN", "")
+
+
+def git_token() -> str:
+    """Return the credential for git over https from WISP_GIT_TOKEN, empty where unset."""
+    return os.environ.get("WISP_GIT_TOKEN", "")
+
+
+def child_environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program that the user's command starts in the user's name, without our tokens."""
+    own = {name: value for name, value in os.environ.items() if name not in ("WISP_TOKEN", "WISP_GIT_TOKEN")}
+    return own | dict(more)
 
 
 def load(data_dir: str, flags: Mapping[str, Any]) -> Settings:
@@ -112,12 +134,38 @@ def load(data_dir: str, flags: Mapping[str, Any]) -> Settings:
             given = tomllib.loads(path.read_text("utf-8"))
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise Fault("invalid_argument", f"{path}: {error}") from error
+    given["build"] = build_table(given.get("build", {}), path) | build_environment(os.environ)
     given |= {key: value for key, value in flags.items() if value is not None}
     given["data_dir"] = os.path.abspath(data_dir)
     try:
         return msgspec.convert(given, Settings)
     except msgspec.ValidationError as error:
         raise Fault("invalid_argument", f"{path}: {error}") from error
+
+
+def build_table(given: object, path: Path) -> dict[str, Any]:
+    """Return the table [build] of the settings file."""
+    if not isinstance(given, dict):
+        raise Fault("invalid_argument", f"{path}: build must be a table: [build]")
+    return dict(given)
+
+
+def build_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the operator's environment says about package indexes, in the words of uv and pip."""
+    found: dict[str, Any] = {}
+    for key, names in _INDEX_VARIABLES.items():
+        value = next((environment[name] for name in names if environment.get(name)), "")
+        if value:
+            found[key] = value
+    for key in ("extra_index_urls", "find_links"):
+        if key in found:
+            parts = re.split(r"[\s,]+" if key == "find_links" else r"\s+", found[key].strip())
+            found[key] = [re.sub(r"^[\w.-]+=(?=\w+://)", "", part) for part in parts]  # uv's name=address
+    if "find_links" in found:
+        found["find_links"] = [part for part in found["find_links"] if os.path.isdir(part)]
+    if "offline" in found:
+        found["offline"] = found["offline"].lower() in ("1", "true", "yes", "on")
+    return found
 
 
 def machine_memory_bytes() -> int:

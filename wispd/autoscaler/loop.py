@@ -111,6 +111,7 @@ class Autoscaler:
     @staticmethod
     def _spec(pool: ScaledPool) -> StartSpec:
         version = pool.version
+        scratch_max = pool.memory_bytes if version.scratch_bytes else pool.memory_bytes // 2
         return StartSpec(
             namespace=version.namespace,
             code=version.code,
@@ -119,7 +120,7 @@ class Autoscaler:
             network=version.network,
             network_allow=version.network_allow,
             memory_bytes=pool.memory_bytes,
-            scratch_bytes=min(SCRATCH_MAX, pool.memory_bytes // 2),
+            scratch_bytes=min(version.scratch_bytes or SCRATCH_MAX, scratch_max),
             cpu=version.cpu,
         )
 

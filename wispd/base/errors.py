@@ -42,6 +42,7 @@ CODES: Final[dict[str, tuple[int, Blame, bool]]] = {
     "draining": (503, "platform", True),
     "unavailable": (503, "platform", True),
     "timeout": (504, "function", False),
+    "build_failed": (422, "function", False),
     "loop_detected": (508, "function", False),
     "storage_full": (507, "platform", True),
 }

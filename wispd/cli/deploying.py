@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import structs
 
 from wispd.base.errors import Fault
-from wispd.cli import manifest
-from wispd.cli.naming import default_name
+from wispd.cli.buildprogress import BuildProgress
 from wispd.cli.options import Where, node_options
-from wispd.cli.output import note, print_json, say
-from wispd.client.node import NodeClient
-from wispd.client.packing import pack
+from wispd.cli.output import print_json, say
+from wispd.cli.projects import Wishes, deploy_address, deploy_project
+from wispd.cli.sources import opened
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path), default=Path())
+@click.argument("source", default=".", metavar="PATH")
 @click.option("--name", help="The function's name (else its App's, the folder's or file's, or those of wisp.toml).")
 @click.option("--runtime", help="python3 (the node's own) or another minor version of the host: python3.12.")
 @click.option("--handler", help="module:name (else found by inspection).")
@@ -34,42 +34,34 @@ from wispd.client.packing import pack
 @click.option("--max", "instances_max", type=int, help="Instances at most.")
 @click.option("--idle", help="How long an idle instance stays, such as 60s.")
 @click.option("--layer", type=click.Path(path_type=Path), help="A folder of installed dependencies.")
+@click.option("--dependencies", default="", metavar="FILE", help="What names the dependencies; none: there are none.")
+@click.option("--refresh", is_flag=True, help="Resolve and build the dependencies anew.")
+@click.option("--verbose", is_flag=True, help="Show what the build writes.")
 @click.option("--no-trial", is_flag=True, help="Go live without trying to start the version first.")
 @node_options
-def deploy(where: Where, path: Path, name: str | None, layer: Path | None, no_trial: bool, **given: Any) -> None:
-    """Deploy a folder, a single file or a zip. The version is tried before it goes live."""
-    path = path.absolute()
-    declared = manifest.read(path) if path.is_dir() else {}
-    chosen = chosen_functions(path, declared, name)
-    flags = document(given)
-    with where.client() as client:
-        with pack(path) as package:
-            code = client.upload_package(package)
-        layers: dict[Path, str] = {}
-        deployed = []
-        for function, table in chosen.items():
-            wanted = merged(table, flags) | {"code": code}
-            folder = layer or (path / wanted["layer"] if wanted.get("layer") else None)
-            wanted.pop("layer", None)
-            if folder is not None:
-                wanted["layer"] = layers.get(folder) or layers.setdefault(folder, _layer(client, folder))
-            if no_trial:
-                wanted["trial"] = False
-            deployed.append(client.deploy(function, wanted))
+def deploy(
+    where: Where, source: str, *, name: str | None, layer: Path | None, verbose: bool, **given: Any
+) -> None:  # fmt: skip
+    """Deploy a folder, a single file, a zip, git+https://…@ref, or https://….zip#sha256=….
+
+    Dependencies are found in uv.lock, pylock.toml, requirements.txt or pyproject.toml and built into a layer. The
+    version is tried before it goes live.
+    """
+    wishes = Wishes(
+        name=name,
+        flags=document(given),
+        layer=layer,
+        dependencies=given["dependencies"],
+        refresh=given["refresh"],
+        trial=not given["no_trial"],
+    )
+    with where.client() as client, BuildProgress(verbose=verbose) as told, opened(source) as found:
+        wishes = structs.replace(wishes, default_name=found.name)
+        if found.url:
+            deployed = deploy_address(client, found, wishes, told=told)
+        else:
+            deployed = deploy_project(client, found.path, wishes, told=told)
     _print(deployed, where)
-
-
-def chosen_functions(path: Path, declared: dict[str, dict[str, Any]], name: str | None) -> dict[str, dict[str, Any]]:
-    """Return which functions to deploy, with what the manifest says of each."""
-    if not declared:
-        return {name or default_name(path): {}}
-    if name is None:
-        return declared
-    if name not in declared:
-        raise Fault(
-            "invalid_argument", f"{path / manifest.FILE_NAME} has no function {name!r}: {', '.join(declared)}"
-        )
-    return {name: declared[name]}
 
 
 def document(given: dict[str, Any]) -> dict[str, Any]:
@@ -87,28 +79,11 @@ def document(given: dict[str, Any]) -> dict[str, Any]:
     return wanted
 
 
-def merged(table: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
-    """Return the manifest's table with the flags over it, key by key in nested tables."""
-    result = dict(table)
-    for key, value in flags.items():
-        below = result.get(key)
-        result[key] = below | value if isinstance(below, dict) and isinstance(value, dict) else value
-    return result
-
-
 def _variable(text: str) -> tuple[str, str]:
     name, mark, value = text.partition("=")
     if not mark or not name:
         raise Fault("invalid_argument", f"--env {text!r} is not of the form NAME=VALUE")
     return name, value
-
-
-def _layer(client: NodeClient, folder: Path) -> str:
-    if not folder.is_dir():
-        raise Fault("not_found", f"the layer {folder} is not a folder")
-    note(f"uploading the layer {folder}")
-    with pack(folder, layer=True) as package:
-        return client.upload_layer(package)
 
 
 def _print(deployed: list[dict[str, Any]], where: Where) -> None:

@@ -31,6 +31,7 @@ _CODES: Final = {
     "timeout": FUNCTION_FAILED,
     "function_error": FUNCTION_FAILED,
     "init_failed": FUNCTION_FAILED,
+    "build_failed": FUNCTION_FAILED,
     "memory_exhausted": FUNCTION_FAILED,
     "instance_lost": FUNCTION_FAILED,
     "invalid_answer": FUNCTION_FAILED,
@@ -49,6 +50,11 @@ def report(fault: Fault, *, as_json: bool) -> int:
     trace = fault.facts.get("traceback")
     if isinstance(trace, str) and trace and not as_json:
         note(trace.rstrip())
+    output = fault.facts.get("output")
+    if isinstance(output, str) and output and not as_json:
+        note("\n".join(f"  | {line}" for line in output.splitlines()))
+    if fault.facts.get("build") and not as_json:
+        note(f"  the whole output: wisp build show {fault.facts['build']}")
     if as_json:
         facts = {key: value for key, value in fault.facts.items() if value is not None}
         print_json({"error": facts | {"code": fault.code, "message": fault.message, "retryable": fault.retryable}})

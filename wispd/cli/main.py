@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "run": ("wispd.cli.running", "run", "Serve one file now, and again whenever you save it."),
     "dev": ("wispd.cli.developing", "dev", "Serve a project while you work on it."),
     "deploy": ("wispd.cli.deploying", "deploy", "Deploy a folder, a file or a zip."),
+    "build": ("wispd.cli.building", "build", "Look at builds of dependencies."),
     "list": ("wispd.cli.functions", "list_functions", "List functions."),
     "show": ("wispd.cli.functions", "show", "Show one function."),
     "invoke": ("wispd.cli.invoking", "invoke", "Invoke a function and print its answer."),
@@ -35,7 +36,7 @@ COMMANDS: Final = {
 # How `wisp --help` groups them, in this order. A test holds that every command stands in one topic.
 TOPICS: Final = {
     "Develop": ("init", "run", "dev"),
-    "Functions": ("deploy", "list", "show", "invoke", "enable", "disable", "delete"),
+    "Functions": ("deploy", "build", "list", "show", "invoke", "enable", "disable", "delete"),
     "Versions": ("versions", "alias", "rollback", "rollout"),
     "Look inside": ("logs", "invocation", "stats", "why", "top"),
     "Settings and money": ("secret", "usage", "budget", "quota"),

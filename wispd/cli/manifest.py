@@ -1,12 +1,15 @@
-"""`wisp.toml`: what it says of the functions of a folder."""
+"""`wisp.toml`: what it says of the functions of a folder, and of how they are built."""
 
 from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import tomllib
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from wispd.base.errors import Fault
 
@@ -15,9 +18,17 @@ _SENT: Final = (
     *("handler", "runtime", "dialect", "env", "memory", "cpu", "timeout", "concurrency", "instances", "access"),
     *("async", "network", "description", "labels", "concurrency_reserved", "routes"),
 )
-KEYS: Final = (*_SENT, "layer")
+KEYS: Final = (*_SENT, "layer", "dependencies")
 LATER: Final = ("secrets", "triggers")
-_TOP: Final = ("app", "functions")
+BUILD_KEYS: Final = ("run", "dependencies")
+_TOP: Final = ("app", "functions", "build")
+
+
+class BuildTable(Struct, frozen=True, kw_only=True):
+    """`[build]`: commands that run over a copy of the code, and the file that names the dependencies ("": found)."""
+
+    run: tuple[tuple[str, ...], ...] = ()
+    dependencies: str = ""
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
@@ -25,20 +36,11 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 
     Raises: `Fault("invalid_argument")` with the line and the nearest valid key.
     """
-    path = folder / FILE_NAME
-    if not path.is_file():
-        return {}
-    try:
-        text = path.read_text("utf-8")
-        document = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise Fault("invalid_argument", f"{path}: {error}") from error
-    for key in document:
-        if key not in _TOP:
-            raise _unknown(path, text, key, known=_TOP, section="")
+    path, text, document = _parsed(folder)
     functions = document.get("functions", {})
     if not isinstance(functions, dict) or not all(isinstance(table, dict) for table in functions.values()):
-        raise Fault("invalid_argument", f"{path}: functions must be tables such as [functions.hello]")
+        where = _line(text, "functions", "")
+        raise Fault("invalid_argument", f"{path}:{where}: functions must be tables such as [functions.hello]")
     for name, table in functions.items():
         for key in table:
             if key in LATER:
@@ -48,7 +50,70 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
                 )
             if key not in KEYS:
                 raise _unknown(path, text, key, known=KEYS, section=f"functions.{name}")
+        _dependencies(path, text, table, f"functions.{name}")
     return functions
+
+
+def read_build(folder: Path) -> BuildTable:
+    """Return what `[build]` says. Raises: `Fault("invalid_argument")` as `read`."""
+    path, text, document = _parsed(folder)
+    table = document.get("build", {})
+    if not isinstance(table, dict):
+        raise Fault("invalid_argument", f"{path}:{_line(text, 'build', '')}: build must be a table: [build]")
+    for key in table:
+        if key not in BUILD_KEYS:
+            raise _unknown(path, text, key, known=BUILD_KEYS, section="build")
+    return BuildTable(run=_commands(path, text, table), dependencies=_dependencies(path, text, table, "build"))
+
+
+def _parsed(folder: Path) -> tuple[Path, str, dict[str, Any]]:
+    path = folder / FILE_NAME
+    if not path.is_file():
+        return path, "", {}
+    try:
+        text = path.read_text("utf-8")
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        raise Fault("invalid_argument", f"{path}:{found[1] if found else 1}: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise Fault("invalid_argument", f"{path}: {error}") from error
+    for key in document:
+        if key not in _TOP:
+            raise _unknown(path, text, key, known=_TOP, section="")
+    return path, text, document
+
+
+def _dependencies(path: Path, text: str, table: dict[str, Any], section: str) -> str:
+    """Return the key `dependencies`: a file's path, or `false` for none at all."""
+    value = table.get("dependencies", "")
+    if value is False:
+        return "none"
+    if not isinstance(value, str):
+        where = _line(text, "dependencies", section)
+        message = 'must be the path of a file such as "requirements.txt", or false'
+        raise Fault("invalid_argument", f"{path}:{where}: dependencies {message}", key="dependencies")
+    return value
+
+
+def _commands(path: Path, text: str, table: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
+    listed = table.get("run", [])
+    listed = [listed] if isinstance(listed, str) else listed
+    where = f"{path}:{_line(text, 'run', 'build')}"
+    if not isinstance(listed, list):
+        raise Fault("invalid_argument", f'{where}: run must be a list of commands: ["python make.py"]', key="run")
+    return tuple(_command(command, where) for command in listed)
+
+
+def _command(command: object, where: str) -> tuple[str, ...]:
+    """Return one command as its parts. No shell takes part in this: quotes group, everything else is plain text."""
+    try:
+        parts = shlex.split(command) if isinstance(command, str) else command
+    except ValueError as error:
+        raise Fault("invalid_argument", f"{where}: run has {command!r}: {error}", key="run") from error
+    if not isinstance(parts, list) or not parts or not all(isinstance(part, str) for part in parts):
+        raise Fault("invalid_argument", f"{where}: run has {command!r}, which is no command", key="run")
+    return tuple(parts)
 
 
 def _unknown(path: Path, text: str, key: str, *, known: tuple[str, ...], section: str) -> Fault:

@@ -17,6 +17,7 @@ CONNECT_S: Final = 5.0
 ANSWER_S: Final = 120.0  # a deployment may try the version for its whole initialisation
 INVOKE_S: Final = 910.0  # above the longest timeout of a function
 PAGE: Final = 1000  # items asked for at once
+SILENCE_S: Final = 910.0  # between two lines of an answer: a step of a build may say nothing for long
 _CHUNK: Final = 1 << 18
 Json = dict[str, Any]
 
@@ -114,6 +115,20 @@ class NodeClient:
         return self._json("GET", "/v1/status")
 
     # ── the wire ────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def base(self) -> str:
+        """The path of everything in this namespace."""
+        return self._base
+
+    def lines(self, method: str, path: str, **request: Any) -> Iterator[Json]:
+        """Yield the JSON lines of an answer as they come; each may take its time."""
+        timeout = httpx.Timeout(SILENCE_S, connect=CONNECT_S)
+        with self._reached(), self._http.stream(method, path, timeout=timeout, **request) as answer:
+            self._refuse(answer)
+            for line in answer.iter_lines():
+                if line.strip():
+                    yield msgspec.json.decode(line)
 
     def _function(self, name: str) -> str:
         return f"{self._base}/functions/{quote(name, safe='')}"

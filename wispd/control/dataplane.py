@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -80,6 +80,19 @@ class DataPlane:
         """Return the gateway's counters: a `Snapshot` as JSON, or text."""
         return await self._get("/_wisp/metrics")
 
+    async def build(self, version: Version) -> AsyncIterator[bytes]:
+        """Yield what a build's sandbox sends. Raises: `Fault`, `httpx.TransportError` when it ends half-way."""
+        content = msgspec.json.encode(version)
+        headers = [(b"host", b"gateway"), (b"content-length", str(len(content)).encode())]
+        response = await self.send("POST", b"/_wisp/build", headers, _once(content))
+        try:
+            if response.status_code != 200:
+                raise fault_of(response.status_code, await _whole(response))
+            async for piece in response.aiter_raw():
+                yield piece
+        finally:
+            await response.aclose()
+
     async def send(
         self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], body: AsyncIterable[bytes] | None
     ) -> httpx.Response:
@@ -129,6 +142,10 @@ def fault_of(status: int, answer: bytes) -> Fault:
     standard = ("type", "title", "status", "detail", "code", "invocation_id", "retryable", "message", "retry_after_s")
     facts = {str(key): value for key, value in problem.items() if key not in standard}
     return Fault(code, str(problem.get("detail", code)), **facts)
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def _whole(response: httpx.Response) -> bytes:

@@ -7,6 +7,7 @@ readable by every uid, because instances run under uids of their own (the data d
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import hashlib
@@ -14,7 +15,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -75,7 +75,7 @@ class Packages:
         declared = sum(entry.file_bytes for entry in wanted)
         if declared > self._bounds.file_bytes:
             raise self._too_large(declared)
-        with _full_disk_told(), self._temporary() as directory:
+        with full_disk_told(), self._temporary() as directory:
             contents = self._unpack(upload, wanted, directory)
             digest = tree_digest([(entry.path, entry.executable, contents[entry.path]) for entry in wanted])
             if not self.has(digest):
@@ -83,13 +83,48 @@ class Packages:
                 self._move(directory, digest)
         return Tree(digest=digest, files=len(wanted), file_bytes=declared)
 
+    def temporary(self) -> Path:
+        """Make an empty folder for a tree that is to be stored by `keep`; deleting it is the caller's."""
+        directory = Path(tempfile.mkdtemp(dir=self._incoming))
+        directory.chmod(0o755)
+        return directory
+
+    def keep(self, directory: Path, files: list[tuple[str, bool, bytes]], *, passing: bool = False) -> str:
+        """Store a folder of just these files, as `tree_digest` takes them; return its digest.
+
+        They are never written again. `passing`: it is gone with this process, so it need not reach the disk.
+        Raises: `Fault("storage_full")`. Blocks.
+        """
+        digest = tree_digest(files)
+        with full_disk_told():
+            if not self.has(digest):
+                if not passing:
+                    _sync(directory)
+                self._move(directory, digest)
+        return digest
+
+    def discard(self, digest: str) -> None:
+        """Delete a tree that nothing refers to. Idempotent. Blocks."""
+        gone = self.temporary()
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self._home / digest, gone / digest)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def path(self, digest: str) -> Path:
+        """Return where a stored tree is."""
+        return self._home / digest
+
+    @property
+    def bounds(self) -> Bounds:
+        return self._bounds
+
     def _unpack(self, upload: BinaryIO, wanted: list[archive.Entry], directory: Path) -> dict[str, bytes]:
         """Write all files; return their hashes."""
         hashes: dict[str, bytes] = {}
         total = 0
         for entry in wanted:
             path = directory / entry.path
-            _make_directories(directory, path.parent)
+            make_directories(directory, path.parent)
             content_hash = hashlib.sha256()
             with open(path, "xb") as file:
                 for piece in archive.inflate(upload, entry):
@@ -116,10 +151,9 @@ class Packages:
             return bool(parts & {".git"})
         return bool(parts & _IGNORED) or path.endswith(".pyc")
 
-    @contextmanager
+    @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:
-        directory = Path(tempfile.mkdtemp(dir=self._incoming))
-        directory.chmod(0o755)
+        directory = self.temporary()
         try:
             yield directory
         finally:
@@ -152,7 +186,7 @@ def sync_path(path: Path) -> None:
         os.close(fd)
 
 
-def _make_directories(root: Path, directory: Path) -> None:
+def make_directories(root: Path, directory: Path) -> None:
     """Make missing directories, readable by all whatever the umask is."""
     missing = []
     while directory != root and not directory.is_dir():
@@ -178,8 +212,8 @@ def _sync(root: Path) -> None:
         sync_path(path)
 
 
-@contextmanager
-def _full_disk_told() -> Iterator[None]:
+@contextlib.contextmanager
+def full_disk_told() -> Iterator[None]:
     try:
         yield
     except OSError as error:

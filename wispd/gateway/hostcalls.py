@@ -14,7 +14,7 @@ from wisp.runtime.frames import Frame, FrameError
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.gateway.channel import Channel
-from wispd.model.function import Published, Version
+from wispd.model.function import BUILD_FUNCTION, Published, Version
 from wispd.model.invocation import Invocation, Trigger
 
 DEPTH_MAX: Final = 16
@@ -136,6 +136,8 @@ class HostCalls:
             raise Fault(
                 "throttled", f"{OPEN_MAX} calls of this instance are open, limit {OPEN_MAX}", retry_after_s=1.0
             )
+        if caller.function == BUILD_FUNCTION:
+            raise Fault("forbidden", "a build calls no functions")
         text = name.decode("ascii", "replace")[:64]
         target = self._resolver.function(caller.namespace, text)
         if target is None:

@@ -15,6 +15,7 @@ Dialect = Literal["", "native", "lambda", "asgi", "wsgi", "app"]
 MEMORY_START: Final = 256 * 1024 * 1024  # where memory = "auto" starts
 MEMORY_CAP: Final = 2 * 1024 * 1024 * 1024  # where memory = "auto" ends
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+BUILD_FUNCTION: Final = "wisp.build"  # what a build runs as; no function can be called that
 
 
 class Route(Struct, frozen=True, array_like=True):
@@ -30,7 +31,7 @@ class Version(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `code` and `layer` are SHA-256 digests (hex) of unpacked trees; an empty layer means none. `memory_bytes` 0 means
     auto. `access` "" means the default that is decided per request. `streaming` dialects (ASGI, WSGI) get request
-    bodies as they arrive.
+    bodies as they arrive. `scratch_bytes` 0 means half of the memory, as far as the node allows.
     """
 
     id: str  # ver_…
@@ -44,6 +45,7 @@ class Version(Struct, frozen=True, kw_only=True, omit_defaults=True):
     dialect: Dialect = ""
     env: dict[str, str] = {}
     memory_bytes: int = 0
+    scratch_bytes: int = 0
     cpu: float = 1.0
     timeout_s: float = 30.0
     concurrency: int = 1

@@ -9,8 +9,9 @@ import pytest
 
 from wispd.base.errors import Fault
 from wispd.cli import manifest
-from wispd.cli.deploying import chosen_functions, document, merged
+from wispd.cli.deploying import document
 from wispd.cli.naming import app_name, default_name
+from wispd.cli.projects import chosen_functions, merged
 
 GIVEN: dict[str, Any] = {"env": (), "allow": ()}
 
@@ -146,3 +147,43 @@ def test_a_function_is_called_as_its_app(tmp_path: Path, source: str, name: str 
     (tmp_path / "other.py").write_text("x = 1")
     assert app_name(tmp_path) == app_name(tmp_path / "main.py") == name
     assert default_name(tmp_path / "main.py") == (name or "main")
+
+
+def test_build_says_what_runs_and_what_names_the_dependencies(tmp_path: Path) -> None:
+    (tmp_path / "wisp.toml").write_text(
+        '[build]\ndependencies = "requirements.txt"\nrun = ["python make.py \'two words\'", ["echo", "a b"]]\n'
+    )
+    table = manifest.read_build(tmp_path)
+    assert table.dependencies == "requirements.txt"
+    assert table.run == (("python", "make.py", "two words"), ("echo", "a b"))
+
+
+def test_no_shell_takes_part_in_a_command(tmp_path: Path) -> None:
+    (tmp_path / "wisp.toml").write_text('[build]\nrun = "echo $HOME; rm -rf / | cat > x"\n')
+    assert manifest.read_build(tmp_path).run == (("echo", "$HOME;", "rm", "-rf", "/", "|", "cat", ">", "x"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[build]\n\nrnu = []\n", r"wisp\.toml:3: rnu is no key here; did you mean run\?"),
+        ("[build]\nrun = 5\n", r"wisp\.toml:2: run must be a list"),
+        ("[build]\nrun = [5]\n", r"wisp\.toml:2: run has 5"),
+        ('[build]\nrun = ["a \'b"]\n', r"wisp\.toml:2: run has .*No closing quotation"),
+        ("[build]\ndependencies = 5\n", r"wisp\.toml:2: dependencies must be"),
+        ("build = 5\n", r"wisp\.toml:1: build must be a table"),
+        ("[buidl]\n", r"wisp\.toml:1: buidl is no key here; did you mean build\?"),
+        ('[app]\nname = "x"\n[functions.a\n', r"wisp\.toml:3: .*line 3"),
+    ],
+)
+def test_a_wrong_build_table_is_named_by_line(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "wisp.toml").write_text(text)
+    with pytest.raises(Fault, match=says):
+        manifest.read_build(tmp_path)
+
+
+def test_a_function_may_name_its_own_dependencies_or_none(tmp_path: Path) -> None:
+    (tmp_path / "wisp.toml").write_text(
+        '[functions.a]\ndependencies = "a.txt"\n[functions.b]\ndependencies = false\n'
+    )
+    assert manifest.read(tmp_path) == {"a": {"dependencies": "a.txt"}, "b": {"dependencies": False}}

@@ -32,6 +32,10 @@ CLASSES = {
     # functions
     f"POST {_NS}/packages": "change",
     f"POST {_NS}/layers": "change",
+    f"POST {_NS}/packages/fetch": "change",
+    f"POST {_NS}/builds": "change",
+    f"GET {_NS}/builds": "look",
+    f"GET {_NS}/builds/{{build}}": "look",
     f"GET {_NS}/functions": "look",
     f"GET {_NS}/functions/{{name}}": "look",
     f"PUT {_NS}/functions/{{name}}": "change",

@@ -10,6 +10,7 @@ import msgspec
 
 from wispd.adapters.store.control_access import CredentialStore, NamespaceStore, UploadStore
 from wispd.adapters.store.control_audit import AuditStore
+from wispd.adapters.store.control_builds import BuildStore
 from wispd.adapters.store.control_session import Session, told
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
@@ -36,6 +37,7 @@ class ControlStore:
         self.uploads = UploadStore(self._session)
         self.audit = AuditStore(self._session)
         self.together = self._session.change  # several changes: all of them, or none
+        self.builds = BuildStore(self._session)
 
     def find(self, namespace: str, name: str) -> Registered | None:
         rows = self._session.rows(

@@ -12,6 +12,7 @@ from typing import Final
 import apsw
 
 from wispd.adapters.store.control_access_schema import ACCESS
+from wispd.adapters.store.control_builds_schema import SCHEMA as _BUILDS
 from wispd.base.errors import Fault
 
 _FIRST: Final = """
@@ -37,7 +38,7 @@ CREATE TABLE tokens (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final = (_FIRST, ACCESS)  # the n-th one makes user_version n; never edit one that was released
+MIGRATIONS: Final = (_FIRST, ACCESS, _BUILDS)  # the n-th one makes user_version n; never edit one that was released
 SQLITE_MIN: Final = (3, 51, 3)  # older ones can lose a WAL that is being reset. Source: sqlite.org/wal.html
 
 
