@@ -165,6 +165,20 @@ def test_partials_methods_and_callable_objects_have_signatures() -> None:
         assert sources(target, "/{key}") == {"key": ("path", "key", True)}
 
 
+def test_decorated_functions_and_unknown_results() -> None:
+    def logged(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    @logged
+    def it(key: int) -> Unknown: ...  # type: ignore[name-defined]  # noqa: F821
+
+    assert sources(it, "/{key}") == {"key": ("path", "key", True)}
+
+
 def named(*parameters: str, **annotations: Any) -> Any:
     """Return a function with these parameters."""
     scope: dict[str, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Optional, TypedDict, Union
@@ -66,6 +66,40 @@ class Meter(msgspec.Struct):
 class Model(pydantic.BaseModel):
     size: int = pydantic.Field(ge=1)
     tags: list[str] = []
+
+
+@dataclass
+class Add:
+    left: Add | Multiply | Number
+    right: Add | Multiply | Number
+    kind: Literal["add"] = "add"
+
+
+@dataclass
+class Multiply:
+    left: Add | Multiply | Number
+    right: Add | Multiply | Number
+    kind: Literal["multiply"] = "multiply"
+
+
+@dataclass
+class Number:
+    value: int
+
+
+@dataclass
+class Left:
+    below: Left | Right | int
+
+
+@dataclass
+class Right:
+    below: Left | Right | int
+
+
+@dataclass
+class Secret:
+    seed: InitVar[int]
 
 
 def read(annotation: Any, value: Any) -> Any:
@@ -218,6 +252,34 @@ def test_text(annotation: Any, text: str, found: Any) -> None:
     assert parse(annotation, text) == found
 
 
+def nested(depth: int, last: Any) -> Any:
+    for _ in range(depth):
+        last = {"kind": "multiply", "left": {"value": 1}, "right": last}
+    return last
+
+
+def test_unions_are_told_apart_by_their_surface() -> None:
+    """To read an object once for each option would double on every level: two to the power of a hundred here."""
+    found = read(Add | Multiply | Number, nested(100, {"value": 2}))
+    assert isinstance(found, Multiply)
+    assert isinstance(found.right, Multiply)
+    (line,) = read(Add | Multiply | Number, nested(100, {"value": "x"}))
+    assert line == f'body{".right" * 100}.value: expected an integer, got "x"'
+    assert read(Add | Number, {"kind": "add", "left": {}, "right": 1}) == [
+        "body.left.value: is missing, expected an integer",
+        "body.right: expected an object, got 1",
+    ]
+
+
+def test_what_can_not_be_told_apart_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wisp.runtime.apps.shapes.ATTEMPTS_MAX", 100)
+    value: Any = "x"
+    for _ in range(40):
+        value = {"below": value}
+    (line,) = read(Left | Right, value)
+    assert "may be too many things" in line
+
+
 def test_problems_are_counted_and_bounded() -> None:
     lines = read(list[int], ["x"] * 1000)
     assert len(lines) == PROBLEMS_MAX + 1
@@ -231,6 +293,7 @@ def test_problems_are_counted_and_bounded() -> None:
         (list[complex], "complex"),
         (type, "type"),
         (dict[Item, int], "can't be written as text"),
+        (Secret, "InitVar seed"),
     ],
 )
 def test_what_nothing_can_be_read_into(annotation: Any, words: str) -> None:

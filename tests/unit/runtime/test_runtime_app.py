@@ -76,6 +76,9 @@ def typed(order: Order): return order
 @app.on("plain")
 def plain(): return None
 
+@app.on("fails")
+def fails_on(): raise HttpError(404, "gone")
+
 @app.every("5m")
 def sweep(event: Event, context): return [event.type, context.attempt]
 """
@@ -94,7 +97,9 @@ async def slow(n: int):
     return {"n": n, "main": threading.current_thread() is main}
 
 @app.get("/plain", status=201)
-def plain(): return {"main": threading.current_thread() is main}
+def plain():
+    print("plain log")
+    return {"main": threading.current_thread() is main}
 
 @app.get("/stream", status=202)
 async def stream():
@@ -263,6 +268,13 @@ def test_events_that_nobody_takes_say_why(shop: Driver, body: bytes, kind: str, 
     assert failed.body == b"", "no traceback: nothing of the function went wrong"
 
 
+def test_an_event_whose_handler_raises_has_failed(shop: Driver) -> None:
+    """There is nobody who could read a 404: it must be tried again."""
+    failed = event(shop, type="fails")
+    assert failed.is_error
+    assert failed.block == b"HttpError: 404 gone"
+
+
 # ── asynchronous and plain ones ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -274,7 +286,7 @@ def test_asynchronous_and_plain_callables_in_one_app(tmp_path: Path, concurrency
         assert driver.get("/async/x").status == 400
         assert driver.get("/async/404").status == 404
         plain = driver.get("/plain")
-        assert (plain.status, plain.json()) == (201, {"main": False})
+        assert (plain.status, plain.json(), plain.log) == (201, {"main": False}, b"plain log\n")
         stream = driver.get("/stream")
         assert (stream.status, stream.body) == (202, b"ab")
         steps = driver.get("/steps")

@@ -127,6 +127,9 @@ class Shapes:
     def _record(self, cls: Any) -> Shape:
         shape = self._classes[cls] = Record(cls)
         hints = hints_of(cls)
+        hidden = [name for name, hint in hints.items() if isinstance(hint, dataclasses.InitVar)]
+        if hidden:
+            raise AnnotationError(f"{cls.__name__} has the InitVar {hidden[0]}, which no request can give")
         if dataclasses.is_dataclass(cls):
             shape.fields = tuple(self._field(one, hints) for one in dataclasses.fields(cls) if one.init)
         else:
@@ -154,8 +157,15 @@ def hints_of(target: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(target, include_extras=True)
     except NameError as error:
-        name = getattr(target, "__name__", "it")
-        raise AnnotationError(f"an annotation of {name} can't be resolved: {error}") from None
+        name, wrong = getattr(target, "__name__", "it"), error
+    try:  # what it returns may be known to type checkers only; what it takes may not
+        own = {key: value for key, value in target.__annotations__.items() if key != "return"}
+        space = getattr(target, "__globals__", None)
+        if space is not None and len(own) < len(target.__annotations__):
+            return typing.get_type_hints(types.SimpleNamespace(__annotations__=own), space, include_extras=True)
+    except NameError as error:
+        wrong = error
+    raise AnnotationError(f"an annotation of {name} can't be resolved: {wrong}")
 
 
 def unsupported(annotation: Any) -> AnnotationError:

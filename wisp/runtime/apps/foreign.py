@@ -47,6 +47,9 @@ class MsgspecShape(Shape):
         self._library = library
         self.structured = structured
 
+    def distance(self, value: Any) -> int:
+        return 0
+
     def read(self, value: Any, at: str, wrong: Wrong) -> Any:
         return self._convert(value, at, wrong, strict=True)
 
@@ -80,6 +83,9 @@ class PydanticShape(Shape):
         self._library = library
         self._adapter = library.TypeAdapter(annotation)
         self.structured = structured
+
+    def distance(self, value: Any) -> int:
+        return 0
 
     def read(self, value: Any, at: str, wrong: Wrong) -> Any:
         try:

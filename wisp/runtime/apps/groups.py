@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from wisp.runtime.apps.shapes import BAD, Book, Shape, Wrong, below
+from wisp.runtime.apps.shapes import BAD, FAR, Book, Choice, Shape, Wrong, below
 
 MISSING: Final = object()  # the default of what has none
 
@@ -27,6 +27,9 @@ class Items(Shape):
         read, before = self.item.read, wrong.count
         found = [read(item, f"{at}[{index}]", wrong) for index, item in enumerate(value)]
         return self._make(found) if wrong.count == before else BAD
+
+    def distance(self, value: Any) -> int:
+        return 0 if type(value) is list else FAR
 
     def parse_all(self, texts: list[str], at: str, wrong: Wrong) -> Any:
         """Return the value of several texts: a parameter that is given more than once."""
@@ -65,6 +68,11 @@ class Row(Shape):
         found = [shape.read(item, f"{at}[{index}]", wrong) for index, (shape, item) in enumerate(pairs)]
         return self._make(found) if wrong.count == before else BAD
 
+    def distance(self, value: Any) -> int:
+        if type(value) is not list:
+            return FAR
+        return 0 if self._least <= len(value) <= len(self._shapes) else 1
+
     def schema(self, book: Book) -> dict[str, Any]:
         shapes = [shape.schema(book) for shape in self._shapes]
         return {"type": "array", "prefixItems": shapes, "minItems": self._least, "maxItems": len(shapes)}
@@ -91,6 +99,9 @@ class Table(Shape):
             if key is not BAD:
                 found[key] = content
         return found if wrong.count == before else BAD
+
+    def distance(self, value: Any) -> int:
+        return 0 if type(value) is dict else FAR
 
     def schema(self, book: Book) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": self._value.schema(book)}
@@ -132,6 +143,18 @@ class Record(Shape):
             return self._cls(**found)
         except ValueError as error:  # its own __post_init__ refuses it
             return wrong.add(at, str(error) or type(error).__name__)
+
+    def distance(self, value: Any) -> int:
+        """Count the required keys that are missing, and the tags that say it is something else."""
+        if type(value) is not dict:
+            return FAR
+        found = 0
+        for name, shape, required, *_ in self.fields:
+            if name not in value:
+                found += required
+            elif isinstance(shape, Choice) and shape.read(value[name], "", Wrong()) is BAD:
+                found += 1
+        return found
 
     def schema(self, book: Book) -> dict[str, Any]:
         return book.reference(self._cls, lambda: self._described(book))

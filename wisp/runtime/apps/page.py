@@ -37,24 +37,26 @@ const make = (tag, text, ...inside) => {
   one.append(...inside);
   return one;
 };
-const typed = (schema, all, depth = 0) => {
+const typed = (schema, all, depth = 0, inside = []) => {
   if (!schema) return "";
   if (schema.$ref) {
     const name = schema.$ref.split("/").pop();
-    return depth > 3 ? name : typed(all[name] || {}, all, depth + 1);
+    return inside.includes(name) ? name : typed(all[name] || {}, all, depth, [...inside, name]);
   }
-  if (schema.anyOf) return schema.anyOf.map((one) => typed(one, all, depth + 1)).join(" | ");
+  if (schema.anyOf) return schema.anyOf.map((one) => typed(one, all, depth, inside)).join(" | ");
   if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(" | ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
-  if (schema.prefixItems) return "[" + schema.prefixItems.map((one) => typed(one, all, depth + 1)).join(", ") + "]";
-  if (schema.type === "array") return typed(schema.items, all, depth + 1) + "[]";
+  const each = (list) => list.map((one) => typed(one, all, depth, inside));
+  if (schema.prefixItems) return "[" + each(schema.prefixItems).join(", ") + "]";
+  if (schema.type === "array") return typed(schema.items, all, depth, inside) + "[]";
   if (schema.properties) {
     const needed = schema.required || [];
     const pad = "  ".repeat(depth + 1);
     const lines = Object.entries(schema.properties).map(([name, one]) =>
-      pad + name + (needed.includes(name) ? "" : "?") + ": " + typed(one, all, depth + 1));
+      pad + name + (needed.includes(name) ? "" : "?") + ": " + typed(one, all, depth + 1, inside));
     return "{\\n" + lines.join("\\n") + "\\n" + "  ".repeat(depth) + "}";
   }
+  if (schema.additionalProperties) return "{[key]: " + typed(schema.additionalProperties, all, depth, inside) + "}";
   return schema.format || schema.type || "any";
 };
 const send = async (method, path, fields, body, out) => {
@@ -63,7 +65,10 @@ const send = async (method, path, fields, body, out) => {
   for (const [one, input] of fields) {
     if (one.in === "path") target = target.replace("{" + one.name + "}", encodeURIComponent(input.value));
     else if (!input.value) continue;
-    else if (one.in === "query") query.append(one.name, input.value);
+    else if (one.in === "query") {
+      const several = [one.schema, ...(one.schema.anyOf || [])].some((schema) => schema.type === "array");
+      for (const value of several ? input.value.split(",") : [input.value]) query.append(one.name, value.trim());
+    }
     else if (one.in === "header") headers[one.name] = input.value;
   }
   const options = { method, headers };

@@ -50,7 +50,7 @@ def unsupported_body(got: str) -> Answer:
     said = f"content type {got[:60]!r}" if got else "no content type"
     return problem(
         415,
-        f"the body has {said}; this takes application/json",
+        f"the body has {said}; this takes JSON: send the header Content-Type: application/json",
         headers={"accept": "application/json"},
     )
 

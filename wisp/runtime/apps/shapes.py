@@ -11,6 +11,8 @@ from typing import Any, Final
 
 PROBLEMS_MAX: Final = 50  # of one request are told; the rest is counted
 SHOWN_MAX: Final = 60  # characters of a wrong value
+ATTEMPTS_MAX: Final = 1_000_000  # objects of one request that were taken for what they are not
+FAR: Final = 1_000_000  # how far a value is from a shape that can't be it
 
 
 class _Bad:
@@ -26,9 +28,10 @@ BAD: Final = _Bad()
 class Wrong:
     """What is wrong with a request: (where, message), in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, spent: list[int] | None = None) -> None:
         self.found: list[tuple[str, str]] = []
         self.count = 0
+        self.spent = spent if spent is not None else [0]  # attempts that failed, shared with those inside
 
     def add(self, at: str, message: str) -> _Bad:
         """Note one; return `BAD`."""
@@ -108,6 +111,10 @@ class Shape:
         """Return the Python value of a text, or `BAD`."""
         return wrong.expected(at, self.wanted, text)
 
+    def distance(self, value: Any) -> int:
+        """Return how far an object or list is from this shape by what is on its surface; 0: it may fit."""
+        return FAR
+
     def schema(self, book: Book) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -117,6 +124,9 @@ class Anything(Shape):
 
     textual = True
     structured = True
+
+    def distance(self, value: Any) -> int:
+        return 0
 
     def read(self, value: Any, at: str, wrong: Wrong) -> Any:
         return value
@@ -181,7 +191,7 @@ class Either(Shape):
         self.textual = any(option.textual for option in options)
         self.structured = any(option.structured for option in options)
         self._solid = [option for option in options if not isinstance(option, Nothing)]
-        words = [option.wanted for option in self._solid]
+        words = list(dict.fromkeys(option.wanted for option in self._solid))
         if len(self._solid) < len(options):
             words.append("null")
         self.wanted = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
@@ -191,25 +201,46 @@ class Either(Shape):
         return len(self._solid) < len(self.options)
 
     def read(self, value: Any, at: str, wrong: Wrong) -> Any:
-        return self._first(value, at, wrong, lambda option, attempt: option.read(value, at, attempt))
+        options = self._solid
+        if value is None and self.nullable:
+            return None
+        if type(value) in (dict, list):
+            # By the surface first: to read the same object once for each option would double on every level.
+            distances = [option.distance(value) for option in options]
+            nearest = min(distances)
+            if nearest >= FAR:
+                return wrong.expected(at, self.wanted, value)
+            options = [one for one, far in zip(options, distances, strict=True) if far == nearest]
+            if len(options) == 1:
+                return options[0].read(value, at, wrong)
+        return self._first(options, value, at, wrong=wrong)
 
-    def parse(self, text: str, at: str, wrong: Wrong) -> Any:
-        return self._first(text, at, wrong, lambda option, attempt: option.parse(text, at, attempt))
-
-    def _first(self, value: Any, at: str, wrong: Wrong, read: Callable[[Shape, Wrong], Any]) -> Any:
+    def _first(self, options: list[Shape], value: Any, at: str, *, wrong: Wrong) -> Any:
         attempts = []
-        for option in self.options:
-            attempt = Wrong()
-            found = read(option, attempt)
+        for option in options:
+            attempt = Wrong(wrong.spent)
+            found = option.read(value, at, attempt)
             if found is not BAD:
                 return found
-            if not isinstance(option, Nothing):
-                attempts.append(attempt)
+            wrong.spent[0] += 1
+            if wrong.spent[0] > ATTEMPTS_MAX:
+                return wrong.add(at, "may be too many things; give its types a field that is a Literal")
+            attempts.append(attempt)
         # What went wrong inside of an object or list says more than that neither fits.
         inside = [one for one in attempts if one.found and one.found[0][0] != at]
         if inside:
             return wrong.take(min(inside, key=lambda one: one.count))
         return wrong.expected(at, self.wanted, value)
+
+    def parse(self, text: str, at: str, wrong: Wrong) -> Any:
+        for option in self._solid:
+            found = option.parse(text, at, Wrong())
+            if found is not BAD:
+                return found
+        return wrong.expected(at, self.wanted, text)
+
+    def distance(self, value: Any) -> int:
+        return min(option.distance(value) for option in self.options)
 
     def schema(self, book: Book) -> dict[str, Any]:
         return {"anyOf": [option.schema(book) for option in self.options]}

@@ -83,7 +83,10 @@ def _function_of(target: Any) -> Any:
 def _argument(entry: Entry, parameter: inspect.Parameter, hints: dict[str, Any], shapes: Shapes) -> Argument:
     name = parameter.name
     if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-        raise SignatureError(f"parameter {parameter} has no name that a request could give; write them out")
+        raise SignatureError(
+            f"parameter {parameter} has no name that a request could give; write it out "
+            "(a decorator needs functools.wraps)"
+        )
     annotation = hints.get(name, inspect.Parameter.empty)
     given = _injected(name, annotation)
     if given is not None:

@@ -23,6 +23,7 @@ from wisp.runtime.invocation import Invocation
 from wisp.runtime.outcomes import Answer
 from wisp.runtime.settings import Settings
 
+_KEPT: Final = 4  # documents: one for the path and one for the host name, as the function's URL has two forms
 _OWN: Final = {"/openapi.json": "document", "/docs": "page"}
 
 
@@ -128,13 +129,15 @@ class Site:
         return page(self.app.name)
 
     def _document(self, mount: str) -> bytes:
-        if mount not in self._documents:
+        known = self._documents.get(mount)
+        if known is None:
             from wisp.runtime.apps.openapi import document
 
-            # One for the path and one for the host name, as the function's URL has two forms.
             found = document(self.app, self.served, mount, version=str(self._version), shapes=self.shapes)
-            self._documents[mount] = json.dumps(found, ensure_ascii=False).encode()
-        return self._documents[mount]
+            known = json.dumps(found, ensure_ascii=False).encode()
+            if len(self._documents) < _KEPT:
+                self._documents[mount] = known
+        return known
 
     # ── events ──────────────────────────────────────────────────────────────────────────────────────────────
 

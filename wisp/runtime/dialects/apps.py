@@ -46,7 +46,9 @@ def speak_app(app: App, settings: Settings) -> Speaker:
         try:
             return finished(call.entry.target(**call.arguments), call.entry.status)
         except HttpError as error:
-            return raised(error)
+            if invocation.is_http:
+                return raised(error)
+            raise  # an event has nobody to answer: it failed
 
     return Speaker(answer=answer)
 
@@ -64,7 +66,9 @@ def _asynchronous(site: Site, threads: int) -> Callable[[Invocation], Any]:
             result = await _result(call, pool, asynchronous=asynchronous[call.entry.name])
             return await _mapped(result, call.entry.status, pool)
         except HttpError as error:
-            return raised(error)
+            if invocation.is_http:
+                return raised(error)
+            raise  # an event has nobody to answer: it failed
 
     return answer
 
