@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from wispd.api.admin_gate import Find, Gate
 from wispd.api.admin_guard import ACCOUNT, Guard
@@ -27,7 +26,7 @@ def admin_application(
     exists: Callable[[str], bool],
     clock: Clock,
     loopback: bool,
-) -> ASGIApp:
+) -> Gate:
     """Return the application. `loopback`: its listener is bound to loopback, so foreign Hosts are refused.
 
     `find` knows tokens by their digest, `exists` namespaces by their name.

@@ -37,6 +37,7 @@ class Gate:
         self._open = frozenset(open_paths)
         self._clock = clock
         self._loopback = loopback
+        self.admit: Callable[[Token], None] = lambda token: None  # raises for one that asks too often
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -57,7 +58,7 @@ class Gate:
             await self._app(scope, bounded(scope, receive), answer)
 
     def _enter(self, scope: Scope, account: Account) -> None:
-        """Find out who is asking. Raises: `Fault` `misdirected_request`, `unauthenticated`."""
+        """Find out who is asking. Raises: `Fault` `misdirected_request`, `unauthenticated`, `quota_exceeded`."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if self._loopback:
             check_host([value for name, value in headers if name == b"host"])
@@ -70,6 +71,7 @@ class Gate:
         scope[PRINCIPAL] = account.principal = Principal(
             token_id=token.id, role=token.role, name=token.name, namespace=token.namespace
         )
+        self.admit(token)
         scope[STILL] = lambda: self._valid(digest) is not None
 
     def _valid(self, digest: str) -> Token | None:

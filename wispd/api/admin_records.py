@@ -22,7 +22,8 @@ from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.control.names import check_name
 from wispd.control.units import duration_s
-from wispd.model.record import InvocationRecord, LogLine, LogPage, Page, Usage
+from wispd.model.record import InvocationRecord, LogLine, LogPage, Page
+from wispd.model.usage import Invoice
 
 LINES_MAX: Final = 10_000  # pieces of one answer that does not follow
 FOLLOWERS_MAX: Final = 64
@@ -65,7 +66,7 @@ class LogsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """`by`: function, version, and one of minute, hour, day, with commas."""
+    """`by`: namespace, function, version, and one of minute, hour, day, with commas."""
 
     since: Moment = ""
     until: Moment = ""
@@ -79,12 +80,6 @@ class RecordPage(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
-class UsageSums(msgspec.Struct, frozen=True, kw_only=True):
-    """What ran."""
-
-    items: tuple[Usage, ...]
-
-
 class Records(Protocol):
     """Questions about what ran; what has ended before the question is in the answer. Raises: `Fault`."""
 
@@ -95,7 +90,7 @@ class Records(Protocol):
 
     async def logs(self, wanted: Wanted, *, limit: int, cursor: int | None) -> LogPage: ...
 
-    async def usage(self, namespace: str, *, since_us: int, until_us: int, by: list[str]) -> tuple[Usage, ...]: ...
+    async def bill(self, namespace: str, *, since_us: int, until_us: int, by: list[str]) -> Invoice: ...
 
 
 def record_routes(records: Records, clock: Clock, stopping: asyncio.Event) -> APIRouter:
@@ -145,15 +140,22 @@ def record_routes(records: Records, clock: Clock, stopping: asyncio.Event) -> AP
             lines = _paged(records, wanted, first, limit=limit)
         return StreamingResponse(_held(lines, followers if follow else None), media_type="application/x-ndjson")
 
-    @router.get("/namespaces/{namespace}/usage", **needs("records.read", query=UsageQuery, returns=UsageSums))
-    async def usage(request: Request, namespace: str) -> Response:
-        """Show what ran and what is counted for it."""
+    async def billed(request: Request, namespace: str) -> Response:
         query = query_of(request, UsageQuery)
         by = [word for word in query.by.split(",") if word]
         now_us = clock.unix_ns() // 1000
         since_us, until_us = moment_us(query.since, "since", now_us), moment_us(query.until, "until", now_us)
-        found = await records.usage(namespace, since_us=since_us, until_us=until_us, by=by)
-        return json_answer(UsageSums(items=found))
+        return json_answer(await records.bill(namespace, since_us=since_us, until_us=until_us, by=by))
+
+    @router.get("/namespaces/{namespace}/usage", **needs("records.read", query=UsageQuery, returns=Invoice))
+    async def usage(request: Request, namespace: str) -> Response:
+        """Show what ran in a namespace, and what it costs."""
+        return await billed(request, namespace)
+
+    @router.get("/usage", **needs("node.read", query=UsageQuery, returns=Invoice))
+    async def usage_of_node(request: Request) -> Response:
+        """Show what ran in all namespaces, and what it costs."""
+        return await billed(request, "")
 
     return router
 

@@ -8,6 +8,7 @@ from wisp.runtime.frames import BODY_MAX
 from wispd.api.access import Tokens, Verdict, admit, bearer, decide, hostname, is_forwarded, is_loopback
 from wispd.api.door import BodyBudget, Calls, Door
 from wispd.api.invocations import InvocationMaker, Passage, passed_headers
+from wispd.api.rates import TokenRates
 from wispd.base.errors import Fault
 from wispd.gateway.http1_application import Exchange
 from wispd.gateway.http1_handshake import check_handshake
@@ -71,6 +72,7 @@ class Ingress(Door):
         super().__init__(calls, maker, budget)
         self._table = table
         self._tokens = Tokens(table.tokens)
+        self._rates = TokenRates(maker.clock, table.limits.requests_per_s)
         self._observer = observer
         self._loopback = loopback
         self._body_limit = body_limit
@@ -178,6 +180,8 @@ class Ingress(Door):
             plan = self._plan(head)
         if plan.verdict is not Verdict.PUBLIC:
             admit(token, plan.namespace, presented=plan.raw is not None)
+        if token is not None and self._table.limits.quotas:
+            self._rates.check(token)
         return plan
 
 

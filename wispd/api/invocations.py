@@ -93,12 +93,12 @@ class Passage:
 class InvocationMaker:
     """Numbers, ids, deadlines and frames of new invocations."""
 
-    __slots__ = ("_clock", "_idle_ns", "_ids", "_numbers")
+    __slots__ = ("_idle_ns", "_ids", "_numbers", "clock")
 
     def __init__(
         self, clock: Clock, *, ids: Callable[[], bytes], numbers: Callable[[], int], stream_idle_s: float = 600.0
     ) -> None:
-        self._clock = clock
+        self.clock = clock
         self._idle_ns = int(stream_idle_s * _NS)
         self._ids = ids
         self._numbers = numbers
@@ -109,11 +109,11 @@ class InvocationMaker:
 
     def now_us(self) -> int:
         """Return Unix microseconds."""
-        return self._clock.unix_ns() // 1000
+        return self.clock.unix_ns() // 1000
 
     def limit(self, invocation: Invocation) -> None:
         """Give an invocation its version's timeout from now on."""
-        ends_ns = self._clock.monotonic_ns() + int(invocation.version.timeout_s * _NS)
+        ends_ns = self.clock.monotonic_ns() + int(invocation.version.timeout_s * _NS)
         invocation.deadline_ns = min(invocation.deadline_ns, ends_ns)
 
     def make(
@@ -124,8 +124,8 @@ class InvocationMaker:
         `more`: the body is still to come; `websocket`: it is messages, and so is the answer's. Raises:
         `headers_too_large` if target and headers don't fit into a frame.
         """
-        now = self._clock.monotonic_ns()
-        unix_us = self._clock.unix_ns() // 1000
+        now = self.clock.monotonic_ns()
+        unix_us = self.clock.unix_ns() // 1000
         deadline = now + int(passage.version.timeout_s * _NS)
         id_ = self._ids()
         number = self._numbers()

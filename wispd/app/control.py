@@ -24,13 +24,15 @@ from wispd.api.admin_builds import build_routes
 from wispd.api.admin_functions import Urls, function_routes, path_urls
 from wispd.api.admin_gate import is_loopback
 from wispd.api.admin_invoking import invoking_routes
+from wispd.api.admin_limits import limit_routes
 from wispd.api.admin_live import live_routes
 from wispd.api.admin_node import Node, NodeView, node_routes
 from wispd.api.admin_records import record_routes
+from wispd.api.rates import TokenRates
 from wispd.app.building import make_builder, make_fetcher
 from wispd.app.directory import read_node
 from wispd.app.reading import RecordReader
-from wispd.app.settings import Settings
+from wispd.app.settings import Settings, price_list
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.base.ids import id_source, to_text
@@ -40,6 +42,7 @@ from wispd.control.buildledger import Ledger
 from wispd.control.buildstage import Stages
 from wispd.control.dataplane import DataPlane
 from wispd.control.deployments import Deployments
+from wispd.control.limits import LimitDesk
 from wispd.control.packagefetching import PackageFetching
 from wispd.control.packaging import Bounds, Packages, clear_incoming
 from wispd.control.publisher import Publisher
@@ -68,7 +71,7 @@ class ControlNode:
         self._gateway = DataPlane(self._data_dir)
         self._publisher = Publisher(self._data_dir, self._store.entries)
         self.writer = Writer(self._store, self._publisher, self._gateway.announce)
-        self._records = RecordReader(self._data_dir)
+        self._records = RecordReader(self._data_dir, price_list(settings.prices))
         self._node = Node(
             node_id=node_id, version=_own_version(), data_dir=settings.data_dir, started_ns=clock.monotonic_ns()
         )
@@ -76,7 +79,7 @@ class ControlNode:
 
     def application(self) -> ASGIApp:
         """Return the admin API."""
-        return admin_application(
+        gate = admin_application(
             self.routers(),
             find=self._reading.credentials.by_digest,
             auditor=Auditor(self.writer.apply, self._clock.unix_ns),
@@ -84,6 +87,8 @@ class ControlNode:
             clock=self._clock,
             loopback=is_loopback(self._settings.admin_host),
         )
+        gate.admit = TokenRates(self._clock, self._desk.requests_per_s).check
+        return gate
 
     def routers(self) -> list[APIRouter]:
         """Return the routes of all parts."""
@@ -95,6 +100,8 @@ class ControlNode:
         )
         ids = id_source(self._clock)
         deployments = Deployments(self._reading, self.writer, self._gateway, code=code, layers=layers, ids=ids)
+        desk = self._desk = LimitDesk(self._reading, self.writer, code)
+        deployments.check = desk.check
         tenancy = Tenancy(self.writer, clock=self._clock, ids=ids, level=self._level)
         fetcher = make_fetcher(self._settings.build)
         fetching = PackageFetching(fetcher, code, deployments.own, zip_bytes_max=limits.package_zip_bytes)
@@ -114,6 +121,7 @@ class ControlNode:
             invoking_routes(self._gateway),
             record_routes(self._records, self._clock, self.stopping),
             live_routes(self._gateway),
+            limit_routes(desk, self._gateway, concurrency=limits.concurrency),
             node_routes(view),
             token_routes(tenancy, self._reading, of_node=False),
             token_routes(tenancy, self._reading, of_node=True),

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import itertools
 import socket
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +17,14 @@ from wispd.api.door import BodyBudget
 from wispd.api.ingress import Ingress
 from wispd.api.internal import InternalDoor, Told, TrialDone
 from wispd.api.invocations import InvocationMaker
-from wispd.app.settings import Settings, machine_memory_bytes
+from wispd.app.metering import Meter
+from wispd.app.settings import Settings, machine_memory_bytes, price_list
+from wispd.app.spending import Spending
 from wispd.autoscaler.loop import Autoscaler
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.base.ids import id_source
-from wispd.gateway.admission import Admission, FixedQuota
+from wispd.gateway.admission import Admission
 from wispd.gateway.dispatcher import Dispatcher
 from wispd.gateway.hostcalls import HostCalls
 from wispd.gateway.http1 import SWEEP_S as HTTP_SWEEP_S
@@ -31,7 +34,9 @@ from wispd.gateway.journal import JournalReader
 from wispd.gateway.opening import Ready
 from wispd.gateway.pool import Pool
 from wispd.gateway.router import RouteTable
+from wispd.metering.guard import SpendGuard
 from wispd.model.function import BUILD_FUNCTION, Version
+from wispd.model.record import time_text
 from wispd.observe.live import LiveCalls
 from wispd.observe.metrics import GatewayMetrics, Gauges
 from wispd.observe.observer import GatewayObserver
@@ -65,20 +70,28 @@ class GatewayNode:
         self._writer = SegmentWriter(folder / "records", clock, node_id=bytes.fromhex(node_id))
         self.observer = GatewayObserver(self._writer, self.metrics, clock)
         self._live = LiveCalls(self.observer, clock)
-        self.admission = Admission(FixedQuota(settings.limits.concurrency))
         self.table = RouteTable(settings.domain)
+        self.table.limits.concurrency = settings.limits.concurrency
+        self.admission = Admission(self.table.limits)
+        self.guard = SpendGuard(
+            clock, price_list(settings.prices), position=lambda: self._writer.position, tell=self._tell
+        )
         self._journal = JournalReader(folder / "published", self.table, domain=settings.domain)
-        self._generation = -1
+        self._generation = self._limits_generation = -1
         self._reserved: set[tuple[str, str]] = set()
         late = LateScaler()
-        self.dispatcher = Dispatcher(loop, clock, observer=self.observer, admission=self.admission, scaler=late)
+        self.dispatcher = Dispatcher(
+            loop, clock, observer=self.observer, admission=self.admission, scaler=late, guard=self.guard
+        )
         self.scaler = self._make_scaler(late)
         late.target = self.scaler
         self.dispatcher.hostcalls = HostCalls(
             clock, self.table, flow=self.dispatcher, ids=self._ids, numbers=self._numbers
         )
         self._make_doors()
+        self._make_meter(folder)
         self.metrics.gauges = self._gauges
+        self.metrics.budgets = self.guard.states
         self.draining = False
         self._due_ns = 0
         self._http_due_ns = 0
@@ -98,6 +111,19 @@ class GatewayNode:
         )
         scaler.available = False  # until the launcher says that it is there
         return scaler
+
+    def _make_meter(self, folder: Path) -> None:
+        self.meter = Meter(
+            self._clock,
+            pools=lambda: iter(self.dispatcher),
+            observer=self.observer,
+            guard=self.guard,
+            table=self.table,
+        )
+        self.meter.wake = self.scaler.wake
+        self._spending = Spending(
+            self._loop, self.guard, folder / "records", own_epoch=self._writer.epoch, write=self.meter.write
+        )
 
     def _make_doors(self) -> None:
         limits = self._settings.limits
@@ -134,7 +160,8 @@ class GatewayNode:
 
     async def open(self, public: socket.socket, internal: socket.socket) -> None:
         """Serve from what the journal says, with or without control."""
-        self._refresh()
+        self._refresh(starting=True)
+        await self._spending.prepare()
         await self.internal.listen(internal)
         await self.public.listen(public)
         gc.collect()
@@ -155,8 +182,10 @@ class GatewayNode:
         self.observer.tick()
         self._live.tick()
         self.dispatcher.observer = self._live if self._live.watched else self.observer
+        self.meter.tick()
         if now_ns >= self._http_due_ns:
             self._http_due_ns = now_ns + int(HTTP_SWEEP_S * _NS)
+            self._spending.refresh()
             self.public.sweep()
             self.internal.sweep()
         self._due_ns = self._clock.monotonic_ns() + int(TICK_S * _NS)
@@ -177,6 +206,8 @@ class GatewayNode:
         self.public.close()
         self.internal.close()
         self.engine.close()
+        self._spending.close()
+        self.meter.write()
         self._writer.close()
 
     # ── what the internal door asks ─────────────────────────────────────────────────────────────────────────
@@ -186,8 +217,13 @@ class GatewayNode:
         reached = self._refresh()
         return max(reached, offset) if self._journal.offset >= offset else reached
 
-    def _refresh(self) -> int:
+    def _refresh(self, *, starting: bool = False) -> int:
         reached = self._journal.refresh()
+        limits = self.table.limits
+        if limits.generation != self._limits_generation:
+            self._limits_generation = limits.generation
+            self.guard.configure(limits.budgets.values(), limits.quotas.values(), starting=starting)
+            self._spending.refresh()
         if self.table.generation != self._generation:
             self._generation = self.table.generation
             self._after_publication()
@@ -226,6 +262,7 @@ class GatewayNode:
                 "budget_bytes": self.scaler.budget_bytes,
                 "reserved_bytes": self.scaler.reserved_bytes(),
             },
+            "budgets": msgspec.to_builtins(self.guard.states()),
             "http": msgspec.to_builtins(self.public.statistics()),
             "functions": [_pool_status(pool) for pool in self.dispatcher if not _is_passing(pool.version)],
         }
@@ -245,6 +282,11 @@ class GatewayNode:
 
         # An id of its own: what serves later knows the version as it was published, with number and dialect.
         self.dispatcher.trial(msgspec.structs.replace(version, id=f"trial {version.id}"), finished)
+
+    def _tell(self, line: str) -> None:
+        """Write a line to this process's log."""
+        sys.stderr.write(f"{time_text(self._clock.unix_ns() // 1000)} {line}\n")
+        sys.stderr.flush()
 
     def _gauges(self) -> Gauges:
         states = {"ready": 0, "busy": 0, "starting": 0}

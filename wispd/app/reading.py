@@ -8,10 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, cast
 
+import msgspec
+
 from wispd.adapters.store.records_doorbell import SOCKET_NAME, ring
-from wispd.adapters.store.records_query import By, LogFilter, RecordFilter, RecordQueries
+from wispd.adapters.store.records_query import LogFilter, RecordFilter, RecordQueries
+from wispd.adapters.store.records_usage import PERIODS, By
 from wispd.api.admin_records import Wanted
-from wispd.model.record import InvocationRecord, LogPage, Page, RecorderStatus, Usage
+from wispd.metering import billing
+from wispd.metering.periods import DAY_US, day_of, month_start
+from wispd.metering.rating import PriceList
+from wispd.model.record import InvocationRecord, LogPage, Page, RecorderStatus
+from wispd.model.usage import Invoice
 
 Answer = TypeVar("Answer")
 
@@ -19,7 +26,8 @@ Answer = TypeVar("Answer")
 class RecordReader:
     """Implements `wispd.api.admin_records.Records`."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, prices: PriceList | None = None) -> None:
+        self._prices = prices or PriceList()
         self._doorbell = data_dir / "run" / SOCKET_NAME
         self._queries = RecordQueries(data_dir / "records" / "records.db")
         self._thread = ThreadPoolExecutor(1, "records")
@@ -42,11 +50,24 @@ class RecordReader:
         )
         return await self._ask(lambda: self._queries.logs(chosen, limit=limit, cursor=cursor))
 
-    async def usage(self, namespace: str, *, since_us: int, until_us: int, by: list[str]) -> tuple[Usage, ...]:
+    async def bill(self, namespace: str, *, since_us: int, until_us: int, by: list[str]) -> Invoice:
+        """Return what was used and what it costs; `namespace` "": of all of them."""
         groups = cast(list[By], by)  # unknown words are refused by the query
-        return await self._ask(
-            lambda: self._queries.usage(namespace, since_us=since_us, until_us=until_us, by=groups)
-        )
+        return await self._ask(lambda: self._bill(namespace, since_us, until_us, by=groups))
+
+    def _bill(self, namespace: str, since_us: int, until_us: int, *, by: list[By]) -> Invoice:
+        queries = self._queries
+        found = queries.used(namespace, since_us=since_us, until_us=until_us, by=by)
+        before: dict[billing.Month, billing.Spent] = {}
+        begun_us = month_start(day_of(since_us)) * DAY_US
+        if since_us > begun_us and (self._prices.free_calls or self._prices.free_gib_s):
+            for one in queries.used(namespace, since_us=begun_us, until_us=since_us, by=[]):
+                month = billing.month_of(one)
+                calls, mib_ms = before.get(month, (0, 0))
+                before[month] = (calls + one.sums[billing.CALLS], mib_ms + one.sums[billing.MIB_MS])
+        made = billing.bill(found, before, self._prices, stepped=any(word in PERIODS for word in by))
+        dropped = queries.lost(since_us=since_us, until_us=until_us)
+        return msgspec.structs.replace(made, total=msgspec.structs.replace(made.total, dropped=dropped))
 
     async def recorder(self) -> RecorderStatus | None:
         """Return what the recorder says about itself; None when it does not answer."""

@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import platformdirs
 from msgspec import Struct
 
 from wispd.base.errors import Fault
+from wispd.metering.rating import PriceList
 from wispd.model.build import Index
 
 MB: Final = 1024 * 1024
@@ -25,6 +27,8 @@ _INDEX_VARIABLES: Final = {
     "ca_file": ("SSL_CERT_FILE", "PIP_CERT"),
     "offline": ("UV_OFFLINE",),
 }
+PRICE_MAX: Final = 1_000_000
+CURRENCY_MAX: Final = 16
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +70,36 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Files of a deployment."""
 
 
+class FreeTier(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every namespace has free in each UTC month."""
+
+    calls: int = 0
+    """Calls."""
+    gb_seconds: int = 0
+    """Memory-time of calls."""
+
+
+class Prices(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The price list. Amounts are of `currency`; write small ones as text, `"0.0000166667"`, to keep every digit."""
+
+    currency: str = "USD"
+    """A word that is printed behind amounts."""
+    million_calls: str | float = "0.20"
+    """A million calls."""
+    gb_second: str | float = "0.0000166667"
+    """A GB of memory for a second of run time."""
+    warm_gb_second: str | float = "0.0000041667"
+    """A GB of memory for a second of an idle instance that `min` keeps."""
+    million_operations: str | float = "0.40"
+    """A million operations on a service."""
+    stored_gb_month: str | float = "0.023"
+    """A GB stored for thirty days."""
+    egress_gb: str | float = "0.09"
+    """A GB of answers."""
+    free: FreeTier = FreeTier()
+    """What is free."""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One node."""
 
@@ -99,6 +133,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds."""
     build: Index = Index()
     """Builds: package indexes, and what a build may use."""
+    prices: Prices = Prices()
+    """What usage costs."""
 
 
 def default_data_dir() -> str:
@@ -138,9 +174,42 @@ def load(data_dir: str, flags: Mapping[str, Any]) -> Settings:
     given |= {key: value for key, value in flags.items() if value is not None}
     given["data_dir"] = os.path.abspath(data_dir)
     try:
-        return msgspec.convert(given, Settings)
-    except msgspec.ValidationError as error:
+        chosen = msgspec.convert(given, Settings)
+        price_list(chosen.prices)
+    except (msgspec.ValidationError, ValueError) as error:
         raise Fault("invalid_argument", f"{path}: {error}") from error
+    return chosen
+
+
+def price_list(prices: Prices) -> PriceList:
+    """Return the prices as whole pico-units. Raises: `ValueError` naming the price that is none."""
+    free = prices.free
+    if min(free.calls, free.gb_seconds) < 0:
+        raise ValueError("prices.free: less than nothing can't be free")
+    if not prices.currency.strip() or len(prices.currency) > CURRENCY_MAX:
+        raise ValueError(f"prices.currency is {prices.currency[:40]!r}: want a word such as EUR")
+    return PriceList(
+        currency=prices.currency,
+        call_pico=_pico(prices, "million_calls") // 1_000_000,
+        gib_s_pico=_pico(prices, "gb_second"),
+        warm_gib_s_pico=_pico(prices, "warm_gb_second"),
+        operation_pico=_pico(prices, "million_operations") // 1_000_000,
+        stored_gib_month_pico=_pico(prices, "stored_gb_month"),
+        egress_gib_pico=_pico(prices, "egress_gb"),
+        free_calls=free.calls,
+        free_gib_s=free.gb_seconds,
+    )
+
+
+def _pico(prices: Prices, name: str) -> int:
+    written = getattr(prices, name)
+    try:
+        amount = Decimal(str(written))
+    except InvalidOperation:
+        raise ValueError(f"prices.{name} is {str(written)[:40]!r}: want an amount such as 0.20") from None
+    if not amount.is_finite() or not 0 <= amount <= PRICE_MAX:
+        raise ValueError(f"prices.{name} is {str(written)[:40]}: want 0 to {PRICE_MAX}")
+    return int(amount * 10**12)
 
 
 def build_table(given: object, path: Path) -> dict[str, Any]:

@@ -29,6 +29,8 @@ CODES: Final[dict[str, tuple[int, Blame, bool]]] = {
     "headers_too_large": (431, "caller", False),
     "disabled": (409, "caller", False),
     "throttled": (429, "capacity", True),
+    "budget_exceeded": (429, "capacity", True),
+    "quota_exceeded": (429, "capacity", True),
     "client_closed": (499, "caller", False),
     "internal": (500, "platform", False),
     "not_implemented": (501, "caller", False),

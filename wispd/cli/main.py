@@ -31,7 +31,9 @@ COMMANDS: Final = {
     "token": ("wispd.cli.access", "token", "Create, list and revoke tokens."),
     "namespace": ("wispd.cli.access", "namespace", "Create, list and delete namespaces."),
     "audit": ("wispd.cli.access", "audit", "List and verify who changed what."),
-    "usage": ("wispd.cli.records", "usage", "Show what ran and what it costs."),
+    "usage": ("wispd.cli.usage", "usage", "Show what ran and what it costs."),
+    "budget": ("wispd.cli.budgets", "budget", "Limit what functions may cost."),
+    "quota": ("wispd.cli.quotas", "quota", "Limit how much of the node a namespace may have."),
 }
 # How `wisp --help` groups them, in this order. A test holds that every command stands in one topic.
 TOPICS: Final = {

@@ -1,4 +1,4 @@
-"""`wisp logs`, `wisp invocation` and `wisp usage`."""
+"""`wisp logs` and `wisp invocation`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import click
 from wispd.cli.grouping import Group
 from wispd.cli.options import Where, node_options
 from wispd.cli.output import print_json, say, size_text, table
-from wispd.metering.rating import rate
 
 STATUSES: Final = ("ok", "error", "timeout", "memory_exhausted", "instance_lost", "cancelled")
 
@@ -76,30 +75,6 @@ def list_invocations(where: Where, name: str, status: str | None, since: str, li
     table(titles, [_row(record) for record in page["items"]])
     if page.get("next"):
         say(f"more with --cursor {page['next']}")
-
-
-@click.command()
-@click.option("--since", default="", help="10m (ago), or a time such as 2026-01-31T12:00:00Z.")
-@click.option("--by", default="function", show_default=True, help="function, version, minute, hour, day; by commas.")
-@node_options
-def usage(where: Where, since: str, by: str) -> None:
-    """Show what ran, GB-seconds and cost."""
-    with where.client() as client:
-        sums = [_rated(row) for row in client.usage(since=since, by=by)["items"]]
-    if where.as_json:
-        print_json({"items": sums, "next": None})
-        return
-    titles = ("period", "function", "version", "calls", "failed", "cold", "billed ms", "GB-s", "cost (micro-units)")
-    keys = ("period", "function", "version", "calls", "failed", "cold", "billed_ms", "gb_s", "cost_micro")
-    table(titles, [[row.get(key) or ("" if key in ("period", "version") else 0) for key in keys] for row in sums])
-    for row in sums:
-        if row.get("dropped"):
-            say(f"{row['dropped']} records could not be written: their usage is not in the sums")
-
-
-def _rated(row: dict[str, Any]) -> dict[str, Any]:
-    bill = rate(row["calls"], row["mib_ms"])
-    return row | {"gb_s": round(bill.gib_s, 6), "cost_micro": bill.cost_micro}
 
 
 def _row(record: dict[str, Any]) -> tuple[object, ...]:

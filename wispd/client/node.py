@@ -12,6 +12,7 @@ import httpx
 import msgspec
 
 from wispd.base.errors import CODES, Fault
+from wispd.client.money import MoneyCalls
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 120.0  # a deployment may try the version for its whole initialisation
@@ -22,7 +23,7 @@ _CHUNK: Final = 1 << 18
 Json = dict[str, Any]
 
 
-class NodeClient:
+class NodeClient(MoneyCalls):
     """One node's control API, one namespace. Close it, or use it as a context manager.
 
     Every call raises `Fault`: the node's own, or `unavailable` when it can't be reached.
@@ -106,10 +107,6 @@ class NodeClient:
     def calls(self, after: int | None) -> Json:
         """Wait for calls that end: `items`, and `next` to ask with. None: only say where now is."""
         return self._json("GET", f"{self._base}/calls", params={} if after is None else {"after": str(after)})
-
-    def usage(self, **wanted: str) -> Json:
-        """Return sums of what ran. `wanted`: since, by."""
-        return self._json("GET", f"{self._base}/usage", params=_given(wanted))
 
     def status(self) -> Json:
         return self._json("GET", "/v1/status")

@@ -22,6 +22,7 @@ from wispd.model.published import Entry, Withdrawn
 from wispd.ports.access import UploadKind
 from wispd.ports.catalogue import Catalogue, Reading, Registered, Wanted
 
+Check = Callable[[Catalogue, Wanted], None]  # raises `Fault("quota_exceeded")`
 TRIALS_MAX: Final = 8  # at once; each is an instance
 
 
@@ -46,6 +47,7 @@ class Deployments:
         self._code = code
         self._layers = layers
         self._ids = ids
+        self.check: Check | None = None  # what a namespace's quota says to a deployment
         self._trials = asyncio.Semaphore(TRIALS_MAX)
 
     def show(self, namespace: str, name: str) -> Registered:
@@ -83,6 +85,8 @@ class Deployments:
 
         def change(catalogue: Catalogue) -> tuple[tuple[Registered, bool], list[Entry]]:
             must_exist(catalogue, namespace)
+            if self.check is not None:
+                self.check(catalogue, wanted)
             stored, fresh = catalogue.put(wanted)
             return (stored, fresh), [stored.published]
 

@@ -15,11 +15,12 @@ READ_ABOVE_NS: Final = 1_000_000
 class RunDelay:
     """The run delay of one instance's main thread. Owns the descriptor."""
 
-    __slots__ = ("_fd", "_seen_ns")
+    __slots__ = ("_fd", "_seen_ns", "metered_ns")
 
     def __init__(self, schedstat_fd: int) -> None:
         self._fd = schedstat_fd
         self._seen_ns = 0
+        self.metered_ns = 0  # of its CPU time, what the meter has seen
 
     def mark(self) -> None:
         """Remember the counter where a run begins on an idle instance."""
@@ -41,6 +42,11 @@ class RunDelay:
     def cpu_ns(self) -> int:
         """Return the CPU time of the main thread so far."""
         return self._field(0)
+
+    def newly_used_ns(self) -> int:
+        """Return the CPU time of the main thread since this was last asked."""
+        before, self.metered_ns = self.metered_ns, max(self._field(0), self.metered_ns)
+        return self.metered_ns - before
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -61,7 +61,6 @@ class Channel:
     __slots__ = (
         "_clock",
         "_cpu_ns",
-        "_delay",
         "_held",
         "_looked",
         "_owner",
@@ -70,6 +69,7 @@ class Channel:
         "abandoned",
         "bytes",
         "calls_made",
+        "delay",
         "hot",
         "idle_since_ns",
         "inflight",
@@ -125,7 +125,7 @@ class Channel:
         self.idle_since_ns = self.started_ns
         self._cpu_ns = 0
         self._looked = (self.started_ns, 0)
-        self._delay = RunDelay(started.schedstat_fd)
+        self.delay = RunDelay(started.schedstat_fd)
         self._share = BusyShare() if self.multiplexed else None
         self.link: FrameLink = SeqpacketLink(loop, started.link_fd, started.steal_fd, self)
         self.uploads = Uploads(self.link, multiplexed=self.multiplexed)
@@ -153,7 +153,7 @@ class Channel:
         if self._share is not None:
             self._share.joined(invocation.number, now, len(self.inflight))
         elif not self.inflight and self._owner.measured:
-            self._delay.mark()
+            self.delay.mark()
         self.inflight[invocation.number] = invocation
         self.link.send(invocation.frame)
         if invocation.rest is not None or not invocation.body_done:
@@ -198,21 +198,21 @@ class Channel:
     def measure(self, seconds: float, target: float) -> None:
         """Is a multiplexed instance above its CPU target? Looked at between two sweeps, by its main thread."""
         if self.multiplexed:
-            cpu_ns = self._delay.cpu_ns()
+            cpu_ns = self.delay.cpu_ns()
             self.hot = cpu_ns - self._cpu_ns > target * seconds * 1e9
             self._cpu_ns = cpu_ns
 
     def starvation(self, now_ns: int) -> tuple[int, int]:
         """Return how long ago this was last asked, and how much of that the instance waited for a CPU."""
         at_ns, waited_ns = self._looked
-        self._looked = (now_ns, self._delay.total_ns())
+        self._looked = (now_ns, self.delay.total_ns())
         return now_ns - at_ns, self._looked[1] - waited_ns
 
     def close(self) -> None:
         """Give all descriptors back. Idempotent."""
         self.link.close()
         self.uploads.close()
-        self._delay.close()
+        self.delay.close()
         self._pipe.close()
 
     # ── frames from the instance ────────────────────────────────────────────────────────────────────────────
@@ -333,7 +333,7 @@ class Channel:
         self.bytes = ready.resident_bytes
         for invocation in self.inflight.values():
             invocation.init_ns = self.init_ns
-        self._delay.mark()
+        self.delay.mark()
         self._owner.became_ready(self, ready)
 
     def _failed(self, frame: frames.Frame) -> None:
@@ -356,7 +356,7 @@ class Channel:
             invocation.billed_ns = self._share.left(invocation.number, now, len(self.inflight) + 1)
         else:
             invocation.run_ns = now - start
-            invocation.billed_ns = max(1, invocation.run_ns - self._delay.waited(invocation.run_ns))
+            invocation.billed_ns = max(1, invocation.run_ns - self.delay.waited(invocation.run_ns))
             self._leave(invocation)
         self.last_answer_ns = now
         invocation.finished_ns = now

@@ -20,6 +20,7 @@ from wispd.model.function import MEMORY_START, Version
 from wispd.model.invocation import Invocation, Status
 from wispd.ports.demand import Scaler
 from wispd.ports.observer import Observer
+from wispd.ports.spending import Guard, Unguarded
 
 POOL_KEPT_S: Final = 5  # after its last instance ended: the run time estimate goes with it
 INIT_TIMEOUT_S: Final = 30.0
@@ -54,10 +55,12 @@ class Dispatcher:
         observer: Observer,
         admission: Admission,
         scaler: Scaler,
+        guard: Guard | None = None,
     ) -> None:
         self._loop = loop
         self._clock = clock
         self.observer = observer  # may be replaced by one that tells more, while somebody watches
+        self._guard = guard or Unguarded()
         self._admission = admission
         self._scaler = scaler
         self.hostcalls: HostCalls | None = None
@@ -77,6 +80,8 @@ class Dispatcher:
         """Admit the invocation and give it to its pool. Its sink hears the answer, perhaps before this returns."""
         version = invocation.version
         refusal = self._admission.admit(version.namespace, version.function)
+        if refusal is None and self._guard.watched:
+            refusal = self._afford(invocation)
         if refusal is not None:
             invocation.status = Status.THROTTLED
             self.observer.refused(version.namespace, version.function, refusal.code)
@@ -91,6 +96,16 @@ class Dispatcher:
             pool = self.pool(version)
         invocation.pool = pool
         pool.offer(invocation)
+
+    def _afford(self, invocation: Invocation) -> Fault | None:
+        """Ask the budgets; what they refuse is not in flight."""
+        version = invocation.version
+        pool = self.pools.get(version.id)
+        memory_bytes = pool.memory_bytes if pool is not None else version.memory_bytes or MEMORY_START
+        refusal = self._guard.admit(invocation, memory_bytes)
+        if refusal is not None:
+            self._admission.release(version.namespace, version.function)
+        return refusal
 
     def pool(self, version: Version) -> Pool:
         """Return the pool of a version, made on first use."""
@@ -160,6 +175,8 @@ class Dispatcher:
         if invocation.cancelled:
             invocation.status = Status.CANCELLED
         self.observer.finished(invocation)
+        if self._guard.watched:
+            self._guard.settle(invocation)
 
     def fail(self, invocation: Invocation, status: Status, fault: Fault) -> None:
         """End an invocation without an answer of its own."""

@@ -169,7 +169,7 @@ class Pool:
             starting=roster.starting + roster.warming,
             hot=sum(1 for c in roster.channels.values() if c.hot) if self.concurrency > 1 else 0,
             spare=roster.spare(),
-            minimum=0 if self.retired else self.version.instances_min,
+            minimum=0 if self.retired or roster.unkept else self.version.instances_min,
             maximum=self.version.instances_max,
         )
 
@@ -308,7 +308,7 @@ class Pool:
             self.last_fault = fault
             self._scaler.failed(self)
         self._lose(channel, status, fault)
-        self.roster.forget(channel)
+        self.roster.forget(channel, exited.cpu_ns)
         self.requeue(again)
         if self.waiting:
             self._scaler.wake(self)

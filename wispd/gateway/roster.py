@@ -8,6 +8,7 @@ from wispd.gateway.channel import Channel
 from wispd.ports.demand import IdleInstance
 
 CPU_TARGET: Final = 0.8  # of one CPU: a multiplexed instance above it gets no further event while others can take it
+_CALM_NS: Final = 3_000_000_000  # idle instances are not asked for their CPU time after that
 _LOOKED_AT: Final = 8  # busy instances considered for queueing ahead
 
 
@@ -21,6 +22,8 @@ class Roster:
         self.busy: dict[int, Channel] = {}
         self.starting = 0  # asked for, not yet started by the engine
         self.warming = 0  # started, not yet initialised
+        self.ended_cpu_ns = 0  # of instances that ended, what the meter has not seen
+        self.unkept = False  # no idle instance is kept: its budget is spent
 
     def add(self, channel: Channel) -> None:
         """Take in a started instance, which still initialises."""
@@ -35,13 +38,22 @@ class Roster:
         if channel in self.idle:
             self.idle.remove(channel)
 
-    def forget(self, channel: Channel) -> None:
-        """The instance is gone."""
+    def forget(self, channel: Channel, cpu_ns: int = 0) -> None:
+        """The instance is gone; it used so much CPU time in all."""
+        self.ended_cpu_ns += max(cpu_ns - channel.delay.metered_ns, 0)
         self.leave(channel)
         if not channel.ready:
             self.warming -= 1
         del self.channels[channel.instance]
         channel.close()
+
+    def cpu_used_ns(self, now_ns: int) -> int:
+        """Return the CPU time used since this was last asked: of main threads while they live, of all at the end."""
+        total, self.ended_cpu_ns = self.ended_cpu_ns, 0
+        for channel in self.channels.values():
+            if channel.inflight or now_ns - channel.idle_since_ns < _CALM_NS:
+                total += channel.delay.newly_used_ns()
+        return total
 
     def fewest_ahead(self) -> tuple[int, Channel | None]:
         """Return the fewest events on a busy instance that takes one more, and that instance; (-1, None): no such."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from wispd.gateway.limits import PublishedLimits
 from wispd.gateway.routes import RouteTree
+from wispd.model.budget import Budget, BudgetRemoved, Quota
 from wispd.model.function import Published, Route, Withdrawn
 from wispd.model.published import Entry, Token, decode
 
@@ -41,6 +43,7 @@ class RouteTable:
         self._cache: dict[tuple[bytes, bytes, bytes], Match] = {}
         self._special: set[str] = set()  # keys of functions with a minimum of instances or a reserved share
         self.tokens: dict[str, Token] = {}
+        self.limits = PublishedLimits()
         self.generation = 0  # grows with every change of functions and routes
 
     def __len__(self) -> int:
@@ -129,6 +132,8 @@ class RouteTable:
             self._withdraw(f"{entry.namespace}/{entry.name}".lower())
         elif isinstance(entry, Token):
             self.tokens[entry.digest] = entry
+        elif isinstance(entry, Budget | BudgetRemoved | Quota):
+            self.limits.apply(entry)
         else:
             self.tokens.pop(entry.digest, None)
 
@@ -139,6 +144,7 @@ class RouteTable:
         self._special = other._special
         self.tokens.clear()
         self.tokens.update(other.tokens)
+        self.limits.replace(other.limits)
         self._changed()
 
     def _publish(self, entry: Published, line: bytes) -> None:

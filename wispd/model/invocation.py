@@ -5,9 +5,13 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from wispd.model.function import MEMORY_START
+
 if TYPE_CHECKING:
     from wispd.base.errors import Fault
     from wispd.model.function import Version
+
+_MIB_LESS: Final = 1_048_575  # sizes are rounded up to whole MiB
 
 
 NEVER_NS: Final = (1 << 63) - 1  # a deadline that does not come
@@ -168,3 +172,13 @@ class Invocation:
         if self.idle_ns:
             self.endless = True
             self.deadline_ns = now_ns + self.idle_ns
+
+    @property
+    def memory_mib(self) -> int:
+        """Memory it is billed for, in whole MiB, rounded up.
+
+        The instance knows the size it was given; the pool may have grown since, where memory is "auto".
+        """
+        sized = self.instance if self.instance is not None else self.pool
+        memory_bytes = sized.memory_bytes if sized is not None else self.version.memory_bytes or MEMORY_START
+        return int((memory_bytes + _MIB_LESS) >> 20)

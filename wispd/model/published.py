@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from wispd.model.budget import Budget, BudgetRemoved, Quota
 from wispd.model.function import Published, Version, Withdrawn
 
 JOURNAL_NAME: Final = "journal.jsonl"  # in <data>/published/; replaced whole (rename) when compacted
@@ -34,7 +35,7 @@ class TokenRevoked(Struct, frozen=True, kw_only=True):
     digest: str
 
 
-Entry = Published | Withdrawn | Token | TokenRevoked
+Entry = Published | Withdrawn | Token | TokenRevoked | Budget | BudgetRemoved | Quota
 
 
 class _Line(Struct, omit_defaults=True):
@@ -44,6 +45,9 @@ class _Line(Struct, omit_defaults=True):
     withdrawn: Withdrawn | None = None
     token: Token | None = None
     token_revoked: TokenRevoked | None = None
+    budget: Budget | None = None
+    budget_removed: BudgetRemoved | None = None
+    quota: Quota | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -61,13 +65,20 @@ def encode(entry: Entry) -> bytes:
             line = _Line(token=entry)
         case TokenRevoked():
             line = _Line(token_revoked=entry)
+        case Budget():
+            line = _Line(budget=entry)
+        case BudgetRemoved():
+            line = _Line(budget_removed=entry)
+        case Quota():
+            line = _Line(quota=entry)
     return _encoder.encode(line) + b"\n"
 
 
 def decode(line: bytes) -> Entry:
     """Return the entry of one journal line; raises `msgspec.DecodeError` or `ValueError` for anything else."""
     parsed = _decoder.decode(line)
-    entry = parsed.function or parsed.withdrawn or parsed.token or parsed.token_revoked
+    entry: Entry | None = parsed.function or parsed.withdrawn or parsed.token or parsed.token_revoked
+    entry = entry or parsed.budget or parsed.budget_removed or parsed.quota
     if entry is None:
         raise ValueError(f"journal line without an entry: {line[:80]!r}")
     return entry

@@ -6,12 +6,14 @@ fractions (`…_ms`); `billed_ms` is whole milliseconds, rounded up.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from msgspec import Struct
 
 from wispd.model.invocation import Status, Trigger
+from wispd.model.profile import Profile
 
 STATUS_WORDS: Final = {int(status): status.word for status in Status}
 TRIGGER_WORDS: Final = {int(trigger): trigger.name.lower() for trigger in Trigger}
@@ -87,7 +89,34 @@ class Usage(Struct, frozen=True, kw_only=True):
     run_ms: float = 0.0
     bytes_in: int = 0
     bytes_out: int = 0
+    cpu_ms: float = 0.0  # of the instances, initialisation included
+    warm_mib_ms: int = 0  # of idle instances that are kept because `min` says so
     dropped: int = 0  # records that could not be written; their usage is not in the sums
+
+
+UsageGroup = tuple[int, str, str, int]  # (Unix minute or 0, namespace, function, version)
+
+
+def usage_row(group: UsageGroup, sums: Sequence[int], *, stepped: bool) -> Usage:
+    """Return sums (in the order of `USAGE_COLUMNS`) as they are shown; `stepped`: the minute is a period's start."""
+    minute, namespace, function, version = group
+    calls, failed, cold, billed_ms, mib_ms, run_ns, bytes_in, bytes_out, cpu_ns, warm_mib_ms = sums
+    return Usage(
+        namespace=namespace,
+        period=time_text(minute * 60_000_000) if stepped else "",
+        function=function,
+        version=version,
+        calls=calls,
+        failed=failed,
+        cold=cold,
+        billed_ms=billed_ms,
+        mib_ms=mib_ms,
+        run_ms=run_ns / 1e6,
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        cpu_ms=cpu_ns / 1e6,
+        warm_mib_ms=warm_mib_ms,
+    )
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -120,6 +149,7 @@ class RecorderStatus(Struct, frozen=True, kw_only=True):
 # the columns below, because a burst is tens of thousands of them a second.
 UsageKey = tuple[int, str, str, int]  # (Unix minute, namespace, function, version number)
 FunctionKey = tuple[str, str]  # (namespace, function)
+ProfileKey = tuple[int, str, str]  # (Unix minute, namespace, function)
 
 RECORD_COLUMNS: Final = (
     "id",
@@ -146,7 +176,18 @@ RECORD_COLUMNS: Final = (
     "trace",
 )
 LOG_COLUMNS: Final = ("invocation", "version", "instance", "time_us", "text")
-USAGE_COLUMNS: Final = ("calls", "failed", "cold", "billed_ms", "mib_ms", "run_ns", "bytes_in", "bytes_out")
+USAGE_COLUMNS: Final = (
+    "calls",
+    "failed",
+    "cold",
+    "billed_ms",
+    "mib_ms",
+    "run_ns",
+    "bytes_in",
+    "bytes_out",
+    "cpu_ns",
+    "warm_mib_ms",
+)
 
 
 class Batch(Struct, kw_only=True):
@@ -157,6 +198,7 @@ class Batch(Struct, kw_only=True):
     records: dict[FunctionKey, list[tuple[object, ...]]] = {}
     logs: dict[FunctionKey, list[tuple[object, ...]]] = {}
     usage: dict[UsageKey, list[int]] = {}
+    profiles: dict[ProfileKey, Profile] = {}
     count: int = 0  # finished invocations folded in
     dropped: dict[int, int] = {}  # Unix minute → records the writer could not write
 

@@ -28,6 +28,7 @@ LOG: Final = 3  # log text ahead of an outcome, or of no invocation
 COLD: Final = 4  # an instance became ready
 DROPPED: Final = 5  # this many records could not be written before this point
 SEALED: Final = 6  # nothing follows: the writer went on to the next segment, or ended in order
+METERED: Final = 7  # what a version used besides its invocations
 
 _PREFIX: Final = Struct("<IIBBBBI")
 _CRC_SIZE: Final = 4
@@ -37,6 +38,7 @@ LOG_BODY: Final = Struct("<IB3xI16sQII")
 COLD_BODY: Final = Struct("<IBB2xIQQQ")
 DROPPED_BODY: Final = Struct("<IB3xIQQ")
 SEALED_BODY: Final = Struct("<IB3xI")
+METERED_BODY: Final = Struct("<IB3xIQQQQ")
 
 FINISHED_SIZE: Final = _CRC_SIZE + FINISHED_BODY.size
 SEALED_SIZE: Final = _CRC_SIZE + SEALED_BODY.size
@@ -109,7 +111,17 @@ class Dropped(NamedTuple):
     time_us: int
 
 
-Entry = Declared | Finished | Logged | ColdStarted | Dropped
+class Metered(NamedTuple):
+    """What a version used since the last such entry, besides its invocations."""
+
+    number: int
+    time_us: int
+    warm_mib_ms: int  # of idle instances that are kept
+    cpu_ns: int
+    refused: int  # calls above a limit
+
+
+Entry = Declared | Finished | Logged | ColdStarted | Dropped | Metered
 
 
 class End(Enum):
@@ -151,6 +163,11 @@ def pack_cold(cold: ColdStarted) -> bytes:
 def pack_dropped(dropped: Dropped) -> bytes:
     """Return the mark of records that are missing here."""
     return DROPPED_BODY.pack(_CRC_SIZE + DROPPED_BODY.size, DROPPED, 0, *dropped)
+
+
+def pack_metered(metered: Metered) -> bytes:
+    """Return the entry of what was used besides invocations."""
+    return METERED_BODY.pack(_CRC_SIZE + METERED_BODY.size, METERED, *metered)
 
 
 def pack_sealed() -> bytes:
@@ -276,4 +293,17 @@ def _dropped(block: bytes, offset: int, end: int) -> Dropped | None:
     return Dropped(records, time_us)
 
 
-_READERS: Final = {DECLARE: _declared, FINISHED: _finished, LOG: _logged, COLD: _cold, DROPPED: _dropped}
+def _metered(block: bytes, offset: int, end: int) -> Metered | None:
+    if offset + _CRC_SIZE + METERED_BODY.size != end:
+        return None
+    return Metered._make(METERED_BODY.unpack_from(block, offset + _CRC_SIZE)[2:])
+
+
+_READERS: Final = {
+    DECLARE: _declared,
+    FINISHED: _finished,
+    LOG: _logged,
+    COLD: _cold,
+    DROPPED: _dropped,
+    METERED: _metered,
+}

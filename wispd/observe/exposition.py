@@ -16,6 +16,7 @@ from wispd.observe.metrics import BUCKET_NS, BUCKETS, SUM, Histogram, Snapshot
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_BUDGETS_MAX: Final = 1000  # with a label of their own
 _BOUNDS: Final = tuple(str(BUCKET_NS * 2**index / 1e9) for index in range(BUCKETS))
 
 
@@ -38,6 +39,7 @@ class _Collector(Collector):
             yield from _invocations(self._snapshot)
             yield from _instances(self._snapshot)
             yield from _losses(self._snapshot)
+            yield from _budgets(self._snapshot)
         if self._recorder is not None:
             yield _gauge("wisp_records_waiting_segments", "Segments not yet indexed", self._recorder.segments)
             yield _gauge("wisp_recorder_ok", "Is recording going on?", int(self._recorder.state == "ok"))
@@ -94,6 +96,17 @@ def _losses(snapshot: Snapshot) -> Iterable[Family]:
         family = CounterMetricFamily(name, text)
         family.add_metric((), count)
         yield family
+
+
+def _budgets(snapshot: Snapshot) -> Iterable[Family]:
+    labels = ("namespace", "function", "period")
+    ratio = GaugeMetricFamily("wisp_budget_spent_ratio", "Part of a budget that is spent", labels=labels)
+    refused = CounterMetricFamily("wisp_budget_refused", "Calls that a budget did not let in", labels=labels)
+    for one in snapshot.budgets[:_BUDGETS_MAX]:
+        key = (one.namespace, one.function, one.period)
+        ratio.add_metric(key, one.spent_micro / one.limit_micro if one.limit_micro else 1.0)
+        refused.add_metric(key, one.refused)
+    return ratio, refused
 
 
 def _gauge(name: str, text: str, number: int) -> Family:

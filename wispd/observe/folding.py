@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from wispd.model.invocation import Status
-from wispd.model.record import Batch
-from wispd.observe.entries import FLAG_COLD, Declared, Dropped, Entry, Finished, Logged
+from wispd.model.profile import Profile, bucket_of
+from wispd.model.record import USAGE_COLUMNS, Batch
+from wispd.observe.entries import FLAG_COLD, Declared, Dropped, Entry, Finished, Logged, Metered
 
 _OK: Final = int(Status.OK)
 _NO_ID: Final = bytes(16)
@@ -28,6 +29,8 @@ def fold(batch: Batch, entries: Iterable[Entry], versions: Mapping[int, Declared
                 version,
                 (invocation, version.version, entry.instance, _bounded(entry.time_us), _text(entry.text)),
             )
+        elif isinstance(entry, Metered):
+            _metered(batch, entry, versions.get(entry.number, _UNKNOWN))
         elif isinstance(entry, Dropped):
             minute = _bounded(entry.time_us) // 60_000_000
             batch.dropped[minute] = batch.dropped.get(minute, 0) + _bounded(entry.records)
@@ -75,20 +78,68 @@ def _finished(batch: Batch, one: Finished, version: Declared) -> None:
 
 
 def _use(batch: Batch, one: Finished, version: Declared, *, minute: int) -> None:
-    """Add one invocation to its minute's sums, in the order of `USAGE_COLUMNS`."""
-    key = (minute, version.namespace, version.function, version.version)
-    sums = batch.usage.get(key)
-    if sums is None:
-        sums = batch.usage[key] = [0] * 8
+    """Add one invocation to its minute's sums, in the order of `USAGE_COLUMNS`, and to its profile."""
+    sums = _sums(batch, version, minute)
     billed_ms = -(-_bounded(one.billed_ns) // 1_000_000)
+    mib_ms = _bounded(billed_ms * one.memory_mib)
+    run_ns, bytes_out = _bounded(one.run_ns), _bounded(one.bytes_out)
+    failed = one.status != _OK
+    cold = one.flags & FLAG_COLD
     sums[0] += 1
-    sums[1] += one.status != _OK
-    sums[2] += one.flags & FLAG_COLD
+    sums[1] += failed
+    sums[2] += cold
     sums[3] += billed_ms
-    sums[4] += _bounded(billed_ms * one.memory_mib)
-    sums[5] += _bounded(one.run_ns)
+    sums[4] += mib_ms
+    sums[5] += run_ns
     sums[6] += _bounded(one.bytes_in)
-    sums[7] += _bounded(one.bytes_out)
+    sums[7] += bytes_out
+    profile = _profile(batch, version, minute)
+    delay_ns = max(_bounded(one.elapsed_ns) - run_ns, 0)
+    counts = profile.sums
+    counts[0] += 1
+    counts[1] += failed
+    counts[2] += cold
+    counts[3] += one.attempt > 1
+    counts[5] += run_ns
+    counts[6] += delay_ns
+    counts[7] += max(run_ns - _bounded(one.billed_ns), 0)
+    counts[8] += mib_ms
+    counts[10] += bytes_out
+    profile.peak_bytes = max(profile.peak_bytes, one.peak_kib << 10)
+    bucket = bucket_of(run_ns)
+    profile.run[bucket] = profile.run.get(bucket, 0) + 1
+    bucket = bucket_of(delay_ns)
+    profile.delay[bucket] = profile.delay.get(bucket, 0) + 1
+
+
+def _metered(batch: Batch, one: Metered, version: Declared) -> None:
+    """Add what was used besides invocations."""
+    minute = _bounded(one.time_us) // 60_000_000
+    warm = _bounded(one.warm_mib_ms)
+    if warm or one.cpu_ns:
+        sums = _sums(batch, version, minute)
+        sums[8] += _bounded(one.cpu_ns)
+        sums[9] += warm
+    if warm or one.refused:
+        profile = _profile(batch, version, minute)
+        profile.sums[4] += _bounded(one.refused)
+        profile.sums[9] += warm
+
+
+def _sums(batch: Batch, version: Declared, minute: int) -> list[int]:
+    key = (minute, version.namespace, version.function, version.version)
+    found = batch.usage.get(key)
+    if found is None:
+        found = batch.usage[key] = [0] * len(USAGE_COLUMNS)
+    return found
+
+
+def _profile(batch: Batch, version: Declared, minute: int) -> Profile:
+    key = (minute, version.namespace, version.function)
+    found = batch.profiles.get(key)
+    if found is None:
+        found = batch.profiles[key] = Profile()
+    return found
 
 
 def _log(batch: Batch, version: Declared, row: tuple[object, ...]) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from wispd.model.budget import BudgetState
 from wispd.model.invocation import Status
 
 FUNCTIONS_MAX: Final = 1000  # functions with a label of their own; the rest count under OTHER
@@ -69,6 +70,7 @@ class Snapshot(Struct, kw_only=True):
     log_lines_dropped: int
     observer_errors: int
     gauges: Gauges
+    budgets: list[BudgetState] = []
 
 
 class GatewayMetrics:
@@ -87,6 +89,7 @@ class GatewayMetrics:
         self.observer_errors = 0
         self.records_dropped: Callable[[], int] = int
         self.gauges: Callable[[], Gauges] = Gauges
+        self.budgets: Callable[[], list[BudgetState]] = list
 
     def series(self, namespace: str, function: str) -> Series:
         """Return the counters of a function, which the caller may keep and increment."""
@@ -124,4 +127,5 @@ class GatewayMetrics:
             log_lines_dropped=self.log_lines_dropped,
             observer_errors=self.observer_errors,
             gauges=self.gauges(),
+            budgets=self.budgets(),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from wispd.base.clock import Clock
-from wispd.model.function import MEMORY_START, Version
+from wispd.model.function import Version
 from wispd.model.invocation import Invocation, Status
 from wispd.observe.allowance import Allowances, lines_in
 from wispd.observe.entries import (
@@ -15,9 +15,11 @@ from wispd.observe.entries import (
     ColdStarted,
     Declared,
     Logged,
+    Metered,
     pack_cold,
     pack_declare,
     pack_log,
+    pack_metered,
 )
 from wispd.observe.metrics import BUCKET_NS, SUM, GatewayMetrics, Series, add
 from wispd.observe.segments import SegmentWriter
@@ -29,9 +31,9 @@ TEXT_MAX: Final = 262_144  # bytes of one log entry
 _SLOTS_MAX: Final = 4096
 _EARLY_MAX: Final = 65_536  # invocations with text ahead of their outcome
 _U32: Final = 0xFFFF_FFFF
-_MIB_LESS: Final = 1_048_575  # sizes are rounded up to whole MiB
 _NO_ID: Final = bytes(16)
 _OK: Final = int(Status.OK)
+_LIMITED: Final = frozenset({"throttled", "budget_exceeded", "quota_exceeded"})  # of functions that exist
 _pack = FINISHED_BODY.pack
 
 
@@ -64,9 +66,6 @@ def _body(invocation: Invocation, number: int, elapsed_ns: int, *, queue_ns: int
     """Return the record's entry."""
     error, trace, log, dropped = tail
     instance = invocation.instance
-    # The instance knows the size it was given; the pool may have grown since, where memory is "auto".
-    sized = instance if instance is not None else invocation.pool
-    memory_bytes = sized.memory_bytes if sized is not None else invocation.version.memory_bytes or MEMORY_START
     body = _pack(
         FINISHED_SIZE + len(error) + len(trace) + len(log),
         FINISHED,
@@ -84,7 +83,7 @@ def _body(invocation: Invocation, number: int, elapsed_ns: int, *, queue_ns: int
         invocation.bytes_in,
         invocation.bytes_out,
         invocation.peak_bytes >> 10,
-        (memory_bytes + _MIB_LESS) >> 20,
+        invocation.memory_mib,
         instance.instance & _U32 if instance is not None else 0,
         invocation.log_dropped + dropped,
         len(log),
@@ -111,6 +110,9 @@ class GatewayObserver:
         self._declared = 0
         self._early: dict[bytes, int] = {}  # invocation → log bytes recorded ahead of its outcome
         self._allowances = Allowances()
+        self.limited: dict[
+            tuple[str, str], int
+        ] = {}  # calls above a limit by (namespace, function); taken by the meter
         self._queue = metrics.queue
         metrics.records_dropped = lambda: writer.dropped
 
@@ -146,6 +148,19 @@ class GatewayObserver:
     def refused(self, namespace: str, function: str, code: str) -> None:
         """Count a call that was not admitted. Names of such calls are the caller's words: they make no label."""
         self._metrics.error(code)
+        if code in _LIMITED and function:
+            key = (namespace, function)
+            if key in self.limited or len(self.limited) < _SLOTS_MAX:
+                self.limited[key] = self.limited.get(key, 0) + 1
+
+    def metered(self, version: Version, *, warm_mib_ms: int, cpu_ns: int, refused: int) -> None:
+        """Record what a version used besides its invocations since the last time."""
+        try:
+            slot = self._declare(version)
+            now_us = self._clock.unix_ns() // 1000
+            self._append(slot, version, pack_metered(Metered(slot.number, now_us, warm_mib_ms, cpu_ns, refused)))
+        except Exception:
+            self._failed()
 
     def cold_started(self, version: Version, start_ns: int, init_ns: int, pooled: bool) -> None:
         try:

@@ -32,16 +32,24 @@ class SegmentReader:
         self.offset = HEADER_SIZE
         self.versions: dict[int, Declared] = {}
         self.end = End.OPEN
-        while self.offset < offset:
-            before = self.offset
-            self._advance(offset)
-            if self.offset == before:
-                break
+        self._skip(offset)
         self.offset = max(offset, HEADER_SIZE)
 
     def read(self) -> list[Entry]:
         """Return the next entries, about one MiB, and move on behind them; `end` says why there are no more."""
         return self._advance(self.header.size)
+
+    def read_behind(self, offset: int) -> list[Entry]:
+        """Return the next entries that end behind an offset, learning versions from those before it."""
+        self._skip(offset)
+        return self.read()
+
+    def _skip(self, offset: int) -> None:
+        while self.offset < offset:
+            before = self.offset
+            self._advance(offset)
+            if self.offset == before:
+                break
 
     def _advance(self, limit: int) -> list[Entry]:
         rest = limit - self.offset

@@ -125,6 +125,11 @@ class SegmentWriter:
         self.rotate()
 
     @property
+    def position(self) -> tuple[int, int]:
+        """Number of the segment being written, and the offset that is committed."""
+        return self.generation - 1, self._offset
+
+    @property
     def entry_max(self) -> int:
         """Bytes of the largest entry a fresh segment takes, with its declaration."""
         return min(entries.ENTRY_MAX, self._size - entries.HEADER_SIZE - entries.SEALED_SIZE - 1024)

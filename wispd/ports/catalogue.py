@@ -12,6 +12,7 @@ from wispd.model.function import Published, Version
 from wispd.model.published import Entry
 from wispd.ports.access import Credentials, Namespaces, Uploads
 from wispd.ports.audit import Audit
+from wispd.ports.limits import Limits
 
 
 class Registered(Struct, frozen=True, kw_only=True):
@@ -46,6 +47,10 @@ class Reading(Protocol):
 
     @property
     def audit(self) -> Audit: ...
+
+    @property
+    def limits(self) -> Limits:
+        """Budgets and quotas."""
 
     def find(self, namespace: str, name: str) -> Registered | None: ...
 

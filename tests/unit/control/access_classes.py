@@ -51,6 +51,13 @@ CLASSES = {
     "GET /v1/audit": "node:govern",
     "GET /v1/audit/verification": "node:govern",
     f"GET {_NS}/audit": "govern",
+    # money
+    "GET /v1/usage": "node:look",
+    f"GET {_NS}/budgets": "look",
+    f"PUT {_NS}/budgets/{{scope}}/{{period}}": "govern",
+    f"DELETE {_NS}/budgets/{{scope}}/{{period}}": "govern",
+    f"GET {_NS}/quotas": "look",
+    f"PATCH {_NS}/quotas": "node:govern",
     # tokens and namespaces
     "GET /v1/tokens": "node:govern",
     "POST /v1/tokens": "node:govern",

@@ -13,7 +13,8 @@ from wispd.api.admin_records import LINES_MAX, Wanted, record_routes
 from wispd.base.clock import VirtualClock
 from wispd.control.auditing import Auditor
 from wispd.model.published import Token
-from wispd.model.record import InvocationRecord, LogLine, LogPage, Page, Usage
+from wispd.model.record import InvocationRecord, LogLine, LogPage, Page
+from wispd.model.usage import Invoice
 
 LOGS = "/v1/namespaces/default/logs"
 
@@ -42,7 +43,7 @@ class Fixed:
     async def page(self, wanted: Wanted, *, limit: int, cursor: str) -> Page:
         raise NotImplementedError
 
-    async def usage(self, namespace: str, *, since_us: int, until_us: int, by: list[str]) -> tuple[Usage, ...]:
+    async def bill(self, namespace: str, *, since_us: int, until_us: int, by: list[str]) -> Invoice:
         raise NotImplementedError
 
 

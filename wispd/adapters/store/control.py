@@ -11,6 +11,7 @@ import msgspec
 from wispd.adapters.store.control_access import CredentialStore, NamespaceStore, UploadStore
 from wispd.adapters.store.control_audit import AuditStore
 from wispd.adapters.store.control_builds import BuildStore
+from wispd.adapters.store.control_limits import LimitStore
 from wispd.adapters.store.control_session import Session, told
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
@@ -38,6 +39,7 @@ class ControlStore:
         self.audit = AuditStore(self._session)
         self.together = self._session.change  # several changes: all of them, or none
         self.builds = BuildStore(self._session)
+        self.limits = LimitStore(self._session)
 
     def find(self, namespace: str, name: str) -> Registered | None:
         rows = self._session.rows(
@@ -54,6 +56,8 @@ class ControlStore:
 
     def entries(self) -> Iterator[Entry]:
         yield from self.credentials.all()
+        yield from self.limits.budgets()
+        yield from self.limits.quotas()
         with told():
             for row in self._connection.execute(_SELECT + "ORDER BY f.id"):
                 yield _registered(row).published

@@ -38,7 +38,24 @@ CREATE TABLE tokens (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final = (_FIRST, ACCESS, _BUILDS)  # the n-th one makes user_version n; never edit one that was released
+_LIMITS: Final = """
+CREATE TABLE budgets (
+    namespace TEXT NOT NULL, function TEXT NOT NULL, period TEXT NOT NULL, content BLOB NOT NULL,
+    updated_us INTEGER NOT NULL, node_id BLOB NOT NULL, epoch INTEGER NOT NULL,
+    PRIMARY KEY (namespace, function, period)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE quotas (
+    namespace TEXT PRIMARY KEY, content BLOB NOT NULL,
+    updated_us INTEGER NOT NULL, node_id BLOB NOT NULL, epoch INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: Final = (
+    _FIRST,
+    ACCESS,
+    _BUILDS,
+    _LIMITS,
+)  # the n-th one makes user_version n; never edit one that was released
 SQLITE_MIN: Final = (3, 51, 3)  # older ones can lose a WAL that is being reset. Source: sqlite.org/wal.html
 
 

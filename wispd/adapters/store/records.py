@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import apsw
 
+from wispd.adapters.store import records_profiles as profiles
 from wispd.adapters.store import records_retention as retention
 from wispd.adapters.store.records_retention import Retention
 from wispd.adapters.store.records_schema import migrate
@@ -28,11 +29,15 @@ _LOG: Final = """
 INSERT INTO log (function, source, invocation, version, instance, time_us, text) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 _USAGE: Final = """
-INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     calls = calls + excluded.calls, failed = failed + excluded.failed, cold = cold + excluded.cold,
     billed_ms = billed_ms + excluded.billed_ms, mib_ms = mib_ms + excluded.mib_ms, run_ns = run_ns + excluded.run_ns,
-    bytes_in = bytes_in + excluded.bytes_in, bytes_out = bytes_out + excluded.bytes_out
+    bytes_in = bytes_in + excluded.bytes_in, bytes_out = bytes_out + excluded.bytes_out,
+    cpu_ns = cpu_ns + excluded.cpu_ns, warm_mib_ms = warm_mib_ms + excluded.warm_mib_ms
 """
+_BY_MINUTE: Final = _USAGE.format(table="usage")
+_BY_DAY: Final = _USAGE.format(table="usage_day")
+_DAY_MINUTES: Final = 1440
 _GAP: Final = "INSERT INTO gap VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET dropped = dropped + excluded.dropped"
 
 
@@ -65,11 +70,7 @@ class RecordStore:
                 self._store_records(connection, self._function(connection, key), source, rows=rows)
             for key, rows in batch.logs.items():
                 self._store_log(connection, self._function(connection, key), source, rows=rows)
-            usage = (
-                (minute, self._function(connection, (namespace, function)), version, source, *sums)
-                for (minute, namespace, function, version), sums in batch.usage.items()
-            )
-            connection.executemany(_USAGE, usage)
+            self._store_usage(connection, batch, source)
             connection.executemany(_GAP, ((minute, source, lost) for minute, lost in batch.dropped.items()))
             reached = (position.epoch, position.number, position.offset)
             connection.execute("INSERT OR REPLACE INTO segment VALUES (?, ?, ?)", reached)
@@ -82,10 +83,24 @@ class RecordStore:
     def expire(self, now_us: int) -> bool:
         """Delete some of what is too old; True while there is more."""
         with self._transaction() as connection:
-            return retention.expire(connection, now_us - int(self._retention.age_s * 1e6))
+            age_s = self._retention.age_s
+            more = profiles.expire(connection, now_us, minutes_kept_s=age_s)
+            return retention.expire(connection, now_us - int(age_s * 1e6)) or more
 
     def close(self) -> None:
         self._connection.close()
+
+    def _store_usage(self, connection: apsw.Connection, batch: Batch, source: int) -> None:
+        """Add sums to their minute and day, and profiles to their minute and hour."""
+        rows = [
+            (minute, self._function(connection, (namespace, function)), version, source, *sums)
+            for (minute, namespace, function, version), sums in batch.usage.items()
+        ]
+        connection.executemany(_BY_MINUTE, rows)
+        connection.executemany(_BY_DAY, ((row[0] // _DAY_MINUTES, *row[1:]) for row in rows))
+        for (minute, namespace, function), profile in batch.profiles.items():
+            key = self._function(connection, (namespace, function))
+            profiles.add(connection, profile, function=key, minute=minute, source=source)
 
     def _store_records(
         self, connection: apsw.Connection, function: int, source: int, *, rows: list[tuple[Any, ...]]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import apsw
 from msgspec import Struct
 
+from wispd.adapters.store import records_usage
 from wispd.adapters.store.records_schema import MIGRATIONS
+from wispd.adapters.store.records_usage import By
 from wispd.base.errors import Fault
 from wispd.base.ids import from_text, to_text
 from wispd.model.record import (
@@ -24,12 +26,11 @@ from wispd.model.record import (
     Usage,
     time_text,
 )
+from wispd.model.usage import Used
 
 LIMIT_MAX: Final = 1000
 LOG_OF_RECORD_MAX: Final = 10_000  # pieces of one invocation
-By = Literal["function", "version", "minute", "hour", "day"]
 _OK: Final = STATUS_NUMBERS["ok"]
-_PERIODS: Final = {"minute": 1, "hour": 60, "day": 1440}
 _RECORD: Final = """
 SELECT i.id, f.namespace, f.name, i.version, i.status, i.http_status, i.trigger, i.cold, i.received_us, i.attempt,
        i.queue_ns, i.init_ns, i.run_ns, i.elapsed_ns, i.billed_ns, i.memory_bytes, i.peak_bytes, i.bytes_in,
@@ -132,31 +133,19 @@ class RecordQueries:
         Grouped by any of function, version, and one of minute, hour, day; in that order. The answer's last element,
         if records were lost in the period, has only `dropped`.
         """
-        unknown = [word for word in by if word not in ("function", "version", *_PERIODS)]
-        if unknown:
-            raise Fault(
-                "invalid_argument", f"can't group usage by {unknown[0]!r}; by function, version, minute, hour, day"
-            )
-        step = next((_PERIODS[word] for word in by if word in _PERIODS), 0)
-        group = {
-            "period": f"u.minute / {step} * {step}" if step else "0",
-            "function": "f.name" if "function" in by or "version" in by else "''",
-            "version": "u.version" if "version" in by else "0",
-        }
-        bounds = (since_us // 60_000_000, until_us // 60_000_000 or 1 << 60)
-        columns = ", ".join(f"{text} AS {name}_" for name, text in group.items())
-        rows = self._rows(
-            f"SELECT {columns}, sum(calls), sum(failed), "  # noqa: S608  (columns are ours)
-            "sum(cold), sum(billed_ms), sum(mib_ms), sum(run_ns), sum(bytes_in), sum(bytes_out) FROM usage u "
-            "JOIN function f ON f.id = u.function WHERE f.namespace = ? AND minute >= ? AND minute < ? "
-            "GROUP BY period_, function_, version_ ORDER BY period_, function_, version_",
-            (namespace, *bounds),
-        )
-        sums = [_usage(namespace, row, stepped=bool(step)) for row in rows]
-        lost = self._rows("SELECT coalesce(sum(dropped), 0) FROM gap WHERE minute >= ? AND minute < ?", bounds)
-        if lost and lost[0][0]:
-            sums.append(Usage(namespace=namespace, dropped=lost[0][0]))
+        found = records_usage.used(self._rows, namespace, since_us=since_us, until_us=until_us, by=by)
+        sums = records_usage.grouped(found, by)
+        if dropped := records_usage.lost(self._rows, since_us=since_us, until_us=until_us):
+            sums.append(Usage(namespace=namespace, dropped=dropped))
         return tuple(sums)
+
+    def used(self, namespace: str, *, since_us: int, until_us: int, by: Sequence[By]) -> list[Used]:
+        """Return the rows of a bill; `namespace` "": of all."""
+        return records_usage.used(self._rows, namespace, since_us=since_us, until_us=until_us, by=by)
+
+    def lost(self, *, since_us: int, until_us: int) -> int:
+        """Return how many records could not be written in the period."""
+        return records_usage.lost(self._rows, since_us=since_us, until_us=until_us)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -262,22 +251,4 @@ def _line(row: tuple[Any, ...]) -> LogLine:
         instance=instance,
         invocation_id=to_text("inv", invocation) if invocation else "",
         text=text,
-    )
-
-
-def _usage(namespace: str, row: tuple[Any, ...], *, stepped: bool) -> Usage:
-    minute, function, version, calls, failed, cold, billed_ms, mib_ms, run_ns, bytes_in, bytes_out = row
-    return Usage(
-        namespace=namespace,
-        period=time_text(minute * 60_000_000) if stepped else "",
-        function=function,
-        version=version,
-        calls=calls,
-        failed=failed,
-        cold=cold,
-        billed_ms=billed_ms,
-        mib_ms=mib_ms,
-        run_ms=run_ns / 1e6,
-        bytes_in=bytes_in,
-        bytes_out=bytes_out,
     )

@@ -55,7 +55,25 @@ CREATE TABLE gap (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final = (_FIRST,)  # the n-th one makes user_version n; never edit one that was released
+_MONEY: Final = """
+ALTER TABLE usage ADD COLUMN cpu_ns INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE usage ADD COLUMN warm_mib_ms INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE usage_day (
+    day INTEGER NOT NULL, function INTEGER NOT NULL, version INTEGER NOT NULL, source INTEGER NOT NULL,
+    calls INTEGER NOT NULL, failed INTEGER NOT NULL, cold INTEGER NOT NULL, billed_ms INTEGER NOT NULL,
+    mib_ms INTEGER NOT NULL, run_ns INTEGER NOT NULL, bytes_in INTEGER NOT NULL, bytes_out INTEGER NOT NULL,
+    cpu_ns INTEGER NOT NULL, warm_mib_ms INTEGER NOT NULL, PRIMARY KEY (day, function, version, source)
+) STRICT, WITHOUT ROWID;
+INSERT INTO usage_day SELECT minute / 1440, function, version, source, sum(calls), sum(failed), sum(cold),
+    sum(billed_ms), sum(mib_ms), sum(run_ns), sum(bytes_in), sum(bytes_out), 0, 0 FROM usage GROUP BY 1, 2, 3, 4;
+CREATE TABLE profile (
+    function INTEGER NOT NULL, step INTEGER NOT NULL, slot INTEGER NOT NULL, source INTEGER NOT NULL,
+    sums BLOB NOT NULL, peak_bytes INTEGER NOT NULL, run BLOB NOT NULL, delay BLOB NOT NULL,
+    PRIMARY KEY (function, step, slot, source)
+) STRICT, WITHOUT ROWID;
+"""
+
+MIGRATIONS: Final = (_FIRST, _MONEY)  # the n-th one makes user_version n; never edit one that was released
 
 
 def migrate(connection: apsw.Connection) -> None:
