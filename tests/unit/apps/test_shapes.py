@@ -133,6 +133,7 @@ def parse(annotation: Any, text: str) -> Any:
         (Color, "red", Color.RED),
         (Color, 1, Color.ONE),
         (Literal["a", 2], 2, 2),
+        (Literal["a", 2], 2.0, 2),
         (Optional[int], None, None),  # noqa: UP045
         (Union[int, str], "7", "7"),  # noqa: UP007
         (str | int, 7, 7),

@@ -159,7 +159,8 @@ class Choice(Shape):
 
     def read(self, value: Any, at: str, wrong: Wrong) -> Any:
         for wire, found in self._pairs:
-            if type(wire) is type(value) and wire == value:
+            # True is not 1, but 1.0 is: JSON has one kind of number (JSON Schema 2020-12 §4.2.2).
+            if wire == value and (type(wire) is bool) == (type(value) is bool):
                 return found
         return wrong.expected(at, self.wanted, value)
 
