@@ -13,6 +13,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SETTINGS: Final = ROOT / "wispd/app/settings.py"
+BELOW: Final = (ROOT / "wispd/model/build.py",)  # where sections come from that other rooms read, too
 TOP: Final = "Settings"  # the class that the file's top level is
 NOT_IN_FILE: Final = frozenset({"data_dir"})
 HEAD: Final = """# Node settings
@@ -41,8 +42,8 @@ def main(arguments: list[str]) -> int:
 
 def settings_page() -> str:
     """Return the page of all settings, a table for each section of the file."""
-    tree = ast.parse(SETTINGS.read_text())
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    parsed = [ast.parse(path.read_text()) for path in (*BELOW, SETTINGS)]
+    classes = {node.name: node for tree in parsed for node in tree.body if isinstance(node, ast.ClassDef)}
     parts = [HEAD, *_section(classes, TOP, "")]
     return "\n".join(parts) + "\n"
 

@@ -11,11 +11,13 @@ from wispd.base.errors import Fault
 from wispd.cli import manifest
 from wispd.cli.changes import affected
 from wispd.cli.naming import default_name
-from wispd.cli.running import LOOPBACK, reachable
+from wispd.cli.projects import Uploaded, Wishes
+from wispd.cli.running import LOOPBACK, reachable, steps_on
 from wispd.cli.screen import Screen
 from wispd.cli.session import Outcome, Paths, Session
 from wispd.cli.temporary import TemporaryNode
 from wispd.cli.watching import saved_files
+from wispd.client.builds import Told
 from wispd.client.node import NodeClient
 from wispd.client.packing import pack
 
@@ -40,7 +42,7 @@ def dev(path: Path, host: str, port: int | None, browse: bool, as_json: bool) ->
     screen = Screen(as_json=as_json)
     flags = {"host": host} | ({"port": port} if port is not None else {})
     with TemporaryNode(flags) as node, node.signalled(), node.client() as client:
-        project = Project(client, folder, public=host not in LOOPBACK)
+        project = Project(client, folder, public=host not in LOOPBACK, told=steps_on(screen))
         session = Session(node, screen, project.deploy, root=f"{folder}/", named=True)
         session.on_first = lambda outcomes: _greet(node, screen, outcomes, host=host, browse=browse)
         node.follow()
@@ -52,8 +54,9 @@ def dev(path: Path, host: str, port: int | None, browse: bool, as_json: bool) ->
 class Project:
     """A folder and what of it is deployed."""
 
-    def __init__(self, client: NodeClient, folder: Path, *, public: bool) -> None:
+    def __init__(self, client: NodeClient, folder: Path, *, public: bool, told: Told) -> None:
         self._client = client
+        self._told = told
         self._folder = folder
         self._public = public
         self._tables: dict[str, dict[str, Any]] = {}
@@ -77,21 +80,20 @@ class Project:
             self._client.delete(name)
         if not wanted:
             return []
+        table = manifest.read_build(self._folder)
         with pack(self._folder) as package:
             code = self._client.upload_package(package)
-        outcomes = [self._one(name, tables[name] | {"code": code}) for name in wanted]
+        uploaded = Uploaded(self._client, self._folder, Wishes(), table=table, code=code, told=self._told)
+        outcomes = [self._one(name, tables[name], uploaded) for name in wanted]
         self._failed = {one.name for one in outcomes if one.fault is not None}
         return outcomes
 
-    def _one(self, name: str, table: dict[str, Any]) -> Outcome:
+    def _one(self, name: str, table: dict[str, Any], uploaded: Uploaded) -> Outcome:
         wanted = dict(table)
         if self._public:
             wanted.setdefault("access", "public")
         try:
-            if layer := wanted.pop("layer", None):
-                with pack(self._folder / layer, layer=True) as package:
-                    wanted["layer"] = self._client.upload_layer(package)
-            return Outcome(name=name, function=self._client.deploy(name, wanted))
+            return Outcome(name=name, function=self._client.deploy(name, uploaded.document(wanted)))
         except Fault as fault:
             return Outcome(name=name, fault=fault)
 

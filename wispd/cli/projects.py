@@ -50,7 +50,7 @@ def deploy_project(client: NodeClient, path: Path, wishes: Wishes, *, told: buil
     chosen = chosen_functions(path, declared, wishes.name, wishes.default_name)
     with pack(path) as package:
         code = client.upload_package(package)
-    project = _Project(client, path, wishes, table=table, code=code, told=told)
+    project = Uploaded(client, path, wishes, table=table, code=code, told=told)
     return [client.deploy(function, project.document(own)) for function, own in chosen.items()]
 
 
@@ -58,12 +58,12 @@ def deploy_address(client: NodeClient, source: Found, wishes: Wishes, *, told: b
     """Deploy the zip at an address, which the node fetches. It may hold anything but a manifest that counts."""
     name = wishes.name or default_name(Path(source.name))
     code = builds.fetch_package(client, source.url, source.sha256)
-    project = _Project(client, Path(), wishes, table=manifest.BuildTable(), code=code, told=told)
+    project = Uploaded(client, Path(), wishes, table=manifest.BuildTable(), code=code, told=told)
     return [client.deploy(name, project.document({}, remote=True))]
 
 
-class _Project:
-    """One deployment's code, and what was built and uploaded for its functions so far."""
+class Uploaded:
+    """A project whose code is on the node, and what was built and uploaded for its functions so far."""
 
     def __init__(
         self,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,17 +10,16 @@ import click
 from wispd.base.errors import Fault
 from wispd.cli.deploying import document
 from wispd.cli.naming import default_name
+from wispd.cli.projects import Wishes, deploy_project
 from wispd.cli.screen import Screen, network_address
 from wispd.cli.session import Outcome, Session
 from wispd.cli.temporary import TemporaryNode
 from wispd.cli.watching import saved_files
+from wispd.client.builds import Told
 from wispd.client.node import NodeClient
-from wispd.client.packing import pack
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104  (compared)
-# Source: PEP 723, reference implementation.
-_METADATA: Final = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
 
 @click.command()
@@ -46,7 +43,9 @@ def run(file: Path, host: str, port: int | None, as_json: bool, **given: Any) ->
     screen = Screen(as_json=as_json)
     flags = {"host": host} | ({"port": port} if port is not None else {})
     with TemporaryNode(flags) as node, node.signalled(), node.client() as client:
-        session = Session(node, screen, lambda _: _deploy(client, path, wanted), root=f"{path.parent}/", named=False)
+        told = steps_on(screen)
+        deploy = lambda _: _deploy(client, path, wanted, told)  # noqa: E731
+        session = Session(node, screen, deploy, root=f"{path.parent}/", named=False)
         session.on_first = lambda _: _greet(node, screen, path, host)
         node.follow()
         node.follow_keys()
@@ -55,36 +54,14 @@ def run(file: Path, host: str, port: int | None, as_json: bool, **given: Any) ->
 
 
 def checked(path: Path) -> Path:
-    """Return the file to serve. Raises: `Fault` `not_found`, `invalid_argument`, `not_implemented`."""
+    """Return the file to serve. Raises: `Fault` `not_found`, `invalid_argument`."""
     if path.is_dir():
         raise Fault("invalid_argument", f"{path} is a folder; `wisp dev {path}` serves a project")
     if not path.is_file():
         raise Fault("not_found", f"{path} does not exist; give a .py file")
     if path.suffix != ".py":
         raise Fault("invalid_argument", f"{path} is no .py file")
-    if needed := dependencies(path.read_text("utf-8", "replace")):
-        raise Fault(
-            "not_implemented",
-            f"{path.name} needs {', '.join(needed)}, and dependencies of single files are not built yet; "
-            "deploy a folder with --layer",
-        )
     return path
-
-
-def dependencies(text: str) -> list[str]:
-    """Return what a file's inline metadata says it needs. Raises: `Fault("invalid_argument")`. Source: PEP 723."""
-    found = list(_METADATA.finditer(text))
-    if len(found) > 1:
-        raise Fault("invalid_argument", "there are two blocks `# /// script`; there may be one")
-    if not found:
-        return []
-    lines = found[0]["content"].splitlines(keepends=True)
-    content = "".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
-    try:
-        listed = tomllib.loads(content).get("dependencies", [])
-    except tomllib.TOMLDecodeError as error:
-        raise Fault("invalid_argument", f"the block `# /// script` is no TOML: {error}") from error
-    return [str(one) for one in listed] if isinstance(listed, list) else []
 
 
 def wanted_document(path: Path, host: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -96,14 +73,24 @@ def wanted_document(path: Path, host: str, given: dict[str, Any]) -> dict[str, A
     return wanted if host in LOOPBACK else wanted | {"access": "public"}
 
 
-def _deploy(client: NodeClient, path: Path, wanted: dict[str, Any]) -> list[Outcome]:
+def steps_on(screen: Screen) -> Told:
+    """Return what shows the steps of a build as they begin."""
+
+    def told(event: dict[str, Any]) -> None:
+        if event.get("event") == "step":
+            screen.line((f"  {event.get('label', '')} …", "dim"))
+
+    return told
+
+
+def _deploy(client: NodeClient, path: Path, wanted: dict[str, Any], told: Told) -> list[Outcome]:
     name = default_name(path)
     if not path.is_file():  # between two halves of a save; the second one comes
         return []
     try:
-        with pack(path) as package:
-            code = client.upload_package(package)
-        return [Outcome(name=name, function=client.deploy(name, wanted | {"code": code}))]
+        return [
+            Outcome(name=name, function=deploy_project(client, path, Wishes(name=name, flags=wanted), told=told)[0])
+        ]
     except Fault as fault:
         return [Outcome(name=name, fault=fault)]
 

@@ -83,6 +83,16 @@ def _of_installer(failed: Failed, output: str) -> tuple[str, str]:
             "this node is offline ([build] offline) and find_links does not hold all that is needed: "
             + _cause(output)
         )
+    if "Git executable not found" in output:
+        return (
+            "program",
+            "it comes from version control, which builds do not clone; name an archive by https address",
+        )
+    if "directory: '/bin/sh'" in output:
+        return "compiler", (
+            "it needs a shell or a compiler, which builds do not have: choose a version that has a wheel for this "
+            "Python, or build the wheel elsewhere and offer it in [build] find_links"
+        )
     if compiler := _COMPILER.search(output):
         name = compiler.group(1) or "a compiler"
         return "compiler", (

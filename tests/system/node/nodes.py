@@ -28,10 +28,10 @@ class Node:
         self.admin_url = ""
         self.token = ""
 
-    def cli(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def cli(self, *arguments: str, stdin: bytes = b"", within_s: float = 120) -> subprocess.CompletedProcess[bytes]:
         """Run one command; its pipes must be closed when it returns, or this waits for ever."""
         command = [*WISP, *arguments, "--data", str(self.path)]
-        return subprocess.run(command, input=stdin, capture_output=True, timeout=120, check=False)
+        return subprocess.run(command, input=stdin, capture_output=True, timeout=within_s, check=False)
 
     def json(self, *arguments: str) -> Any:
         """Run one command that must work; return its one JSON document."""
@@ -58,6 +58,15 @@ class Node:
 
     def get(self, path: str, **given: Any) -> httpx.Response:
         return httpx.get(self.url + path, timeout=30, trust_env=False, **given)
+
+    def api(self, method: str, path: str, **given: Any) -> httpx.Response:
+        """Ask the control API with the node's own token."""
+        headers = {"authorization": f"Bearer {self.token}"}
+        return httpx.request(method, self.admin_url + path, headers=headers, timeout=30, trust_env=False, **given)
+
+    def status_level(self) -> str:
+        """The isolation level."""
+        return str(self.api("GET", "/v1/status").json()["gateway"]["level"])
 
     def status(self) -> Any:
         return json.loads((self.path / "run" / "status.json").read_text())

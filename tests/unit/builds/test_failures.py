@@ -44,6 +44,8 @@ def explained(output: str, reason: str = "exit") -> tuple[str, str]:
             "compiler",
             "gcc",
         ),
+        ("error: [Errno 2] No such file or directory: '/bin/sh'", "compiler", "shell or a compiler"),
+        ("  cause: Git operation failed\n  cause: Git executable not found.", "program", "archive"),
         ("OSError: [Errno 28] No space left on device", "disk", "disk_bytes"),
         ("Traceback\nRuntimeError: my own reason", "exit", "my own reason"),
     ],

@@ -8,7 +8,7 @@ import pytest
 
 from wispd.base.errors import Fault
 from wispd.cli.changes import affected, reachable
-from wispd.cli.running import checked, dependencies, wanted_document
+from wispd.cli.running import checked, wanted_document
 from wispd.cli.watching import matters
 
 FUNCTIONS = {"one": {"handler": "one:go"}, "two": {"handler": "pkg.two:go"}}
@@ -85,18 +85,6 @@ def test_caches_environments_and_editors_leftovers_do_not_matter(tmp_path: Path)
     single = matters(tmp_path / "main.py")
     assert single(tmp_path / "main.py")
     assert not single(tmp_path / "other.py")
-
-
-def test_inline_metadata_is_read() -> None:
-    text = (
-        '# /// script\n# requires-python = ">=3.11"\n# dependencies = [\n#   "httpx",\n#   "rich<15",\n# ]\n# ///\n'
-    )
-    assert dependencies(text) == ["httpx", "rich<15"]
-    assert dependencies("print()\n") == []
-    with pytest.raises(Fault, match="TOML"):
-        dependencies("# /// script\n# dependencies = [\n# ///\n")
-    with pytest.raises(Fault, match="two blocks"):
-        dependencies(text + "\n" + text)
 
 
 def test_what_is_no_single_file_is_said(tmp_path: Path) -> None:
