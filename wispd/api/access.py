@@ -49,6 +49,11 @@ def is_loopback(host: bytes) -> bool:
     return name in (b"localhost", b"[::1]") or name.endswith(b".localhost") or _LOOPBACK.match(name) is not None
 
 
+def is_itself(host: bytes) -> bool:
+    """Does a Host header's value name this machine, and not one of the names below `localhost`?"""
+    return is_loopback(host) and not hostname(host).endswith(b".localhost")
+
+
 def hostname(host: bytes) -> bytes:
     """Return a Host header's value without port and trailing dot."""
     if host.startswith(b"["):

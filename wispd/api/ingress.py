@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from wisp.runtime.frames import BODY_MAX
-from wispd.api.access import Tokens, Verdict, admit, bearer, decide, hostname, is_forwarded, is_loopback
+from wispd.api.access import Tokens, Verdict, admit, bearer, decide, hostname, is_forwarded, is_itself, is_loopback
 from wispd.api.door import BodyBudget, Calls, Door
+from wispd.api.faults import id_line
+from wispd.api.index import LISTED_MAX, LOOKED_MAX, index, listed
 from wispd.api.invocations import InvocationMaker, Passage, passed_headers
 from wispd.api.rates import TokenRates
 from wispd.base.errors import Fault
@@ -68,6 +70,7 @@ class Ingress(Door):
         observer: Observer,
         loopback: bool,
         body_limit: int = BODY_LIMIT,
+        secure: bool = False,
     ) -> None:
         super().__init__(calls, maker, budget)
         self._table = table
@@ -75,6 +78,7 @@ class Ingress(Door):
         self._rates = TokenRates(maker.clock, table.limits.requests_per_s)
         self._observer = observer
         self._loopback = loopback
+        self._scheme = "https" if secure else "http"
         self._body_limit = body_limit
 
     def requested(self, exchange: Exchange) -> None:
@@ -87,7 +91,8 @@ class Ingress(Door):
             if plan.raw is not None or plan.verdict is not Verdict.PUBLIC:
                 plan = self._authorize(head, plan)
         except Fault as fault:
-            self._refuse(exchange, plan, fault)
+            if fault.code != "not_found" or not self._index(exchange):
+                self._refuse(exchange, plan, fault)
             return
         if plan.fault is not None:
             self._refuse(exchange, plan, plan.fault)
@@ -120,6 +125,22 @@ class Ingress(Door):
         namespace, name = ("", "") if plan is None else (plan.namespace, plan.function.name)
         self._observer.refused(namespace, name, fault.code)
         exchange.refuse(fault)
+
+    def _index(self, exchange: Exchange) -> bool:
+        """Answer with the index page where one is due: nothing else is at `/`, and this machine itself looks."""
+        head = exchange.request
+        host = hostname(head.host)
+        here = self._loopback and is_itself(head.host) and not is_forwarded(head.headers)
+        if not here or head.path != b"/" or head.method not in (b"GET", b"HEAD"):
+            return False
+        known = self._table.some(LOOKED_MAX)
+        shown = [one for one in known if one.enabled and one.live.access in ("", "public")]
+        rows = listed(shown[:LISTED_MAX], domain=self._table.domain, port=head.host[len(host) :].decode())
+        cut = len(shown) > LISTED_MAX or len(known) == LOOKED_MAX
+        accept = b",".join(head.values(b"accept"))
+        lines, body = index(rows, base=f"{self._scheme}://{head.host.decode()}", accept=accept, cut=cut)
+        exchange.answer(200, lines + id_line(self._maker.id()), body)
+        return True
 
     # ── decisions on a head ─────────────────────────────────────────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ its line and two dictionary entries.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Final, NamedTuple
 
 from wispd.gateway.limits import PublishedLimits
@@ -37,6 +38,7 @@ class RouteTable:
     """All functions, routes and tokens that are served. Mutated only between requests, by its journal reader."""
 
     def __init__(self, domain: str = "localhost") -> None:
+        self.domain = domain.lower()
         self._suffixes = tuple({b".localhost", b"." + domain.lower().encode("ascii")})
         self._functions: dict[str, bytes | Published] = {}  # "namespace/name" in lower case → line or entry
         self._routes = RouteTree()
@@ -60,6 +62,11 @@ class RouteTable:
             assert isinstance(entry, Published)  # it was when the line came in
             self._functions[key] = found = entry
         return found
+
+    def some(self, count: int) -> list[Published]:
+        """Return as many functions at most, those that came first."""
+        found = [self.function(*key.split("/", 1)) for key in islice(self._functions, count)]
+        return [entry for entry in found if entry is not None]
 
     def special(self) -> list[Published]:
         """Return the functions that ask for something before they are called: instances kept, a share reserved."""

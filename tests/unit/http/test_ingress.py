@@ -159,7 +159,6 @@ def test_fault_is_a_problem_document() -> None:
 @pytest.mark.parametrize(
     ("target", "code", "name"),
     [
-        ("/", 404, "not_found"),
         ("/fn", 404, "not_found"),
         ("/fn/", 404, "not_found"),
         ("/fn/nobody", 404, "not_found"),
