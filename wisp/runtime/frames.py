@@ -6,7 +6,7 @@ before any slice is taken, and raises `FrameError` for what a correct peer can't
 
     offset  size  field
     0       1     type       one of the constants below
-    1       1     flags      MORE, ERROR, HTTP, WEBSOCKET, OPTIONAL
+    1       1     flags      MORE, ERROR, HTTP, WEBSOCKET, SECURE, OPTIONAL
     2       2     meta       meaning depends on the type (status, version, attempt, …)
     4       4     head_len   bytes of the header block that follows this header
     8       8     call       number of the call, chosen by the gateway, unique on a link
@@ -44,6 +44,7 @@ MORE: Final = 0x01  # BODY frames of the same call follow
 ERROR: Final = 0x02  # OUTCOME/BODY: the function raised; REPLY: the call failed
 HTTP: Final = 0x04  # INVOKE: the request block is an HTTP request; otherwise a CloudEvent in binary mode
 WEBSOCKET: Final = 0x08  # INVOKE, with HTTP: a handshake; both bodies are messages (`messages.py`)
+SECURE: Final = 0x10  # INVOKE, with HTTP: it came over TLS
 OPTIONAL: Final = 0x80  # a receiver that does not know the type ignores the frame
 
 # Features (bits of HELLO.call). Unknown bits are ignored.

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from wisp.runtime import frames
-from wisp.runtime.frames import HTTP, INVOKE_FRAME, MORE, WEBSOCKET
+from wisp.runtime.frames import HTTP, INVOKE_FRAME, MORE, SECURE, WEBSOCKET
 
 if TYPE_CHECKING:
     from wisp.runtime.logs import Lines
@@ -66,6 +66,10 @@ class Invocation:
     @property
     def is_http(self) -> bool:
         return bool(self.fields[1] & HTTP)
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.fields[1] & SECURE else "http"
 
     @property
     def is_websocket(self) -> bool:

@@ -93,13 +93,20 @@ class Passage:
 class InvocationMaker:
     """Numbers, ids, deadlines and frames of new invocations."""
 
-    __slots__ = ("_idle_ns", "_ids", "_numbers", "clock")
+    __slots__ = ("_flags", "_idle_ns", "_ids", "_numbers", "clock")
 
     def __init__(
-        self, clock: Clock, *, ids: Callable[[], bytes], numbers: Callable[[], int], stream_idle_s: float = 600.0
+        self,
+        clock: Clock,
+        *,
+        ids: Callable[[], bytes],
+        numbers: Callable[[], int],
+        stream_idle_s: float = 600.0,
+        secure: bool = False,
     ) -> None:
         self.clock = clock
         self._idle_ns = int(stream_idle_s * _NS)
+        self._flags = frames.HTTP | frames.SECURE if secure else frames.HTTP
         self._ids = ids
         self._numbers = numbers
 
@@ -135,7 +142,7 @@ class InvocationMaker:
         if len(block) > frames.BLOCK_MAX:
             raise Fault("headers_too_large", f"target and headers are {len(block)} bytes, limit {frames.BLOCK_MAX}")
         first = body[: frames.BODY_MAX] if len(body) > frames.BODY_MAX else body
-        flags = frames.HTTP | frames.MORE if more or first is not body else frames.HTTP
+        flags = self._flags | frames.MORE if more or first is not body else self._flags
         if websocket:
             flags |= frames.WEBSOCKET
         header = _PACK(frames.INVOKE, flags, 0, _INVOKE_SIZE + len(block), number, len(first))

@@ -1,8 +1,8 @@
 """How the supervisor and a role talk: one SEQPACKET pair per process, JSON messages, descriptors by SCM_RIGHTS.
 
 supervisor → role: `boot` (settings, names of the descriptors that come with it), `descriptor` (a replacement of one),
-`drain`. role → supervisor: `ready`, `drained`, `failed`. The pair is also the lifeline: its end means that the other
-side is gone, and a role without its supervisor ends itself.
+`certificate` (a new one for its listener), `drain`. role → supervisor: `ready`, `drained`, `failed`. The pair is also
+the lifeline: its end means that the other side is gone, and a role without its supervisor ends itself.
 
 Both sides trust each other; this is not a border. It carries no user data.
 """
@@ -32,7 +32,7 @@ _PR_SET_PDEATHSIG: Final = 1
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One message of either side."""
 
-    type: str  # boot, descriptor, drain | ready, drained, failed
+    type: str  # boot, descriptor, certificate, drain | ready, drained, failed
     names: tuple[str, ...] = ()  # of the descriptors that come with it, in order
     role: str = ""
     node_id: str = ""

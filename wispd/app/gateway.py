@@ -6,6 +6,7 @@ import asyncio
 import gc
 import itertools
 import socket
+import ssl
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -127,7 +128,13 @@ class GatewayNode:
 
     def _make_doors(self) -> None:
         limits = self._settings.limits
-        maker = InvocationMaker(self._clock, ids=self._ids, numbers=self._numbers, stream_idle_s=limits.stream_idle_s)
+        maker = InvocationMaker(
+            self._clock,
+            ids=self._ids,
+            numbers=self._numbers,
+            stream_idle_s=limits.stream_idle_s,
+            secure=bool(self._settings.tls_cert),
+        )
         bounds = HttpLimits(
             uri_bytes=limits.uri_bytes,
             headers=limits.headers,
@@ -150,6 +157,7 @@ class GatewayNode:
             table=self.table,
             observer=self.observer,
             loopback=_is_loopback(self._settings.host),
+            secure=bool(self._settings.tls_cert),
             body_limit=most,
         )
         internal = InternalDoor(calls, maker, budget, table=self.table, operations=self, body_limit=most)
@@ -158,12 +166,12 @@ class GatewayNode:
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def open(self, public: socket.socket, internal: socket.socket) -> None:
+    async def open(self, public: socket.socket, internal: socket.socket, tls: ssl.SSLContext | None) -> None:
         """Serve from what the journal says, with or without control."""
         self._refresh(starting=True)
         await self._spending.prepare()
         await self.internal.listen(internal)
-        await self.public.listen(public)
+        await self.public.listen(public, tls)
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 50, 100)  # the hot path makes no cycles: look for them rarely

@@ -21,11 +21,12 @@ import msgspec
 from msgspec import Struct
 
 from wispd.app import identity
+from wispd.app.certificates import Certificates
 from wispd.app.directory import DataDirectory, Node, read_node
 from wispd.app.listeners import listen, listen_unix, url_of
 from wispd.app.processes import RoleProcess
 from wispd.app.settings import Settings
-from wispd.app.supervisor import ORDER, Supervisor
+from wispd.app.supervisor import ORDER, Held, Supervisor
 from wispd.base.clock import SystemClock
 from wispd.base.errors import Fault
 from wispd.base.ids import id_source
@@ -54,6 +55,7 @@ def run(
     Raises: `Fault` when it can't start.
     """
     clock = SystemClock()
+    certificates = Certificates(settings)
     known = read_node(Path(settings.data_dir))
     first_uid = settings.uid_first or (known.uid_first if known else 0)
     who = identity.choose(settings.data_dir, uid_first=first_uid, service_uid=settings.service_uid)
@@ -78,13 +80,14 @@ def run(
         )
         serving = Serving(
             pid=os.getpid(),
-            public_url=url_of(listeners["public"]),
-            admin_url=url_of(listeners["admin"]),
+            public_url=url_of(listeners["public"], secure="public" in certificates.current),
+            admin_url=url_of(listeners["admin"], secure="admin" in certificates.current),
             token=directory.first_token(),
             warning=who.warning,
         )
         roles = {name: RoleProcess(name, directory) for name in ORDER}
-        supervisor = Supervisor(settings, directory, node, roles=roles, listeners=listeners, clock=clock)
+        held = Held(listeners=listeners, certificates=certificates)
+        supervisor = Supervisor(settings, directory, node, roles=roles, held=held, clock=clock)
         supervisor.run(lambda: announce(serving), caller_fd=caller_fd)
 
 

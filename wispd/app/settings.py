@@ -19,6 +19,7 @@ from wispd.metering.rating import PriceList
 from wispd.model.build import Index
 
 MB: Final = 1024 * 1024
+PATHS: Final = {"tls_cert", "tls_key", "admin_tls_cert", "admin_tls_key"}
 FILE_NAME: Final = "wisp-node.toml"
 _INDEX_VARIABLES: Final = {
     "index_url": ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"),
@@ -113,6 +114,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Address of the admin listener."""
     admin_port: int = 8081
     """Port of the admin listener; 0: any free one."""
+    tls_cert: str = ""
+    """PEM file with the certificate chain of both listeners; empty: no TLS. Read again when it changes."""
+    tls_key: str = ""
+    """PEM file with its private key, not encrypted; empty: it is in the certificate's file."""
+    admin_tls_cert: str = ""
+    """Another certificate for the admin listener; `none`: no TLS there."""
+    admin_tls_key: str = ""
+    """Its private key."""
     domain: str = "localhost"
     """Host URLs are `<function>.<domain>`."""
     drain_s: float = 30.0
@@ -158,6 +167,11 @@ def child_environment(more: Mapping[str, str]) -> dict[str, str]:
     return own | dict(more)
 
 
+def certificate_authority() -> str:
+    """Return the file of certificates that a remote node's may be signed by; "" for those of the system."""
+    return os.environ.get("WISP_CA", "")
+
+
 def load(data_dir: str, flags: Mapping[str, Any]) -> Settings:
     """Return the settings of a node; flags that are None count as not given.
 
@@ -171,7 +185,11 @@ def load(data_dir: str, flags: Mapping[str, Any]) -> Settings:
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise Fault("invalid_argument", f"{path}: {error}") from error
     given["build"] = build_table(given.get("build", {}), path) | build_environment(os.environ)
+    for key in PATHS & given.keys():
+        given[key] = _beside(data_dir, given[key])
     given |= {key: value for key, value in flags.items() if value is not None}
+    for key in PATHS & flags.keys():
+        given[key] = _beside("", given.get(key, ""))
     given["data_dir"] = os.path.abspath(data_dir)
     try:
         chosen = msgspec.convert(given, Settings)
@@ -235,6 +253,11 @@ def build_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     if "offline" in found:
         found["offline"] = found["offline"].lower() in ("1", "true", "yes", "on")
     return found
+
+
+def _beside(folder: str, path: Any) -> Any:
+    """Return an absolute path: what a file says is relative to it, what a flag says to where the command is given."""
+    return os.path.abspath(os.path.join(folder, path)) if isinstance(path, str) and path not in ("", "none") else path
 
 
 def machine_memory_bytes() -> int:

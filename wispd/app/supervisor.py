@@ -11,12 +11,14 @@ import os
 import selectors
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from wispd.app.boot import Message
+from wispd.app.certificates import Certificates
 from wispd.app.directory import DataDirectory, Node
 from wispd.app.listeners import url_of
 from wispd.app.processes import RoleProcess
@@ -34,8 +36,15 @@ _CALLER: Final = "caller"
 _NS: Final = 1_000_000_000
 
 
+class Held(NamedTuple):
+    """What outlives the processes that use it. `listeners` are public, admin and internal."""
+
+    listeners: dict[str, socket.socket]
+    certificates: Certificates
+
+
 class Supervisor:
-    """One node. `listeners` are public, admin and internal."""
+    """One node."""
 
     def __init__(
         self,
@@ -44,14 +53,16 @@ class Supervisor:
         node: Node,
         *,
         roles: dict[str, RoleProcess],
-        listeners: dict[str, socket.socket],
+        held: Held,
         clock: Clock,
     ) -> None:
         self._settings = settings
         self._directory = directory
         self._node = node
         self._roles = roles
-        self._listeners = listeners
+        self._listeners = held.listeners
+        self._certificates = held.certificates
+        self._renew = False  # SIGHUP came
         self._clock = clock
         self._selector = selectors.DefaultSelector()
         self._signals: list[int] = []
@@ -110,11 +121,29 @@ class Supervisor:
             else:
                 self._hear(key.data)
         now_ns = self._clock.monotonic_ns()
+        self._renew_certificates(now_ns)
         for role in self._roles.values():
             if role.running:
                 self._watch(role, now_ns)
             if not role.running and now_ns >= role.start_at_ns and self._state in ("starting", "ready"):
                 self._start(role.name)
+
+    def _renew_certificates(self, now_ns: int) -> None:
+        """Hand on certificates whose files have changed; say so when they can't be used."""
+        asked, self._renew = self._renew, False
+        before = dict(self._certificates.errors)
+        told = self._certificates.look(now_ns, asked=asked)
+        for name in told:
+            tls = self._certificates.descriptor(name)
+            self._roles[name].send(Message(type="certificate"), tls)
+            for fd in tls.values():
+                os.close(fd)
+        for name, error in self._certificates.errors.items():
+            if before.get(name) != error:
+                sys.stderr.write(f"wisp: certificate of the {name} listener: {error}\n")
+                sys.stderr.flush()
+        if told or before != self._certificates.errors:
+            self._write_status(self._state)
 
     def _watch(self, role: RoleProcess, now_ns: int) -> None:
         peer = role.peer
@@ -167,6 +196,10 @@ class Supervisor:
                 self._roles[other].send(Message(type="descriptor"), {name: others.fileno()})
                 if not self._roles[other].running:
                     held.pop(other)  # the pair is made when the other one starts
+            tls = self._certificates.descriptor(name)
+            for fd in tls.values():
+                stack.callback(os.close, fd)
+            held = held | tls
             role.start(self._clock.monotonic_ns(), self._settings, self._node.node_id, descriptors=held)
         assert role.peer is not None
         self._selector.register(role.peer, selectors.EVENT_READ, role)
@@ -225,12 +258,20 @@ class Supervisor:
             "pid": os.getpid(),
             "node_id": self._node.node_id,
             "epoch": self._node.epoch,
-            "public_url": url_of(self._listeners["public"]),
-            "admin_url": url_of(self._listeners["admin"]),
+            "public_url": url_of(self._listeners["public"], secure="public" in self._certificates.current),
+            "admin_url": url_of(self._listeners["admin"], secure="admin" in self._certificates.current),
+            "tls": self._certificates.status(),
             "processes": [role.status() for role in self._roles.values()],
         }
         with contextlib.suppress(Fault):  # a full disk does not end a node
             self._directory.write("run/status.json", msgspec.json.encode(status), durable=False)
+
+    def _signal(self, number: int) -> None:
+        """End, or for SIGHUP read the certificates again, unless it says that the terminal is gone."""
+        if number == signal.SIGHUP and not os.isatty(0):
+            self._renew = True
+        else:
+            self._signals.append(number)
 
     @contextlib.contextmanager
     def _signalled(self) -> Iterator[None]:
@@ -240,7 +281,7 @@ class Supervisor:
         writer.setblocking(False)
         self._selector.register(self._wakeup, selectors.EVENT_READ, None)
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        before = {number: signal.signal(number, lambda number, _: self._signals.append(number)) for number in numbers}
+        before = {number: signal.signal(number, lambda number, _: self._signal(number)) for number in numbers}
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
         woken = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:

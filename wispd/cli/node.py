@@ -28,6 +28,10 @@ _LOOK_S: Final = 0.05
 @click.option("--port", type=int, help="Port of the public listener; 0: any free one.")
 @click.option("--admin-host", help="Address of the admin listener.")
 @click.option("--admin-port", type=int, help="Port of the admin listener; 0: any free one.")
+@click.option("--tls-cert", help="PEM certificate chain for both listeners; they then speak https.")
+@click.option("--tls-key", help="Its PEM private key, where it is in a file of its own.")
+@click.option("--admin-tls-cert", help="Another certificate for the admin listener; none: no TLS there.")
+@click.option("--admin-tls-key", help="The key of that.")
 @click.option("--level", type=click.Choice(["full", "namespaces", "process"]), help="Insist on an isolation level.")
 @click.option("--drain", "drain_s", type=float, help="Seconds that running calls have when the node stops.")
 @click.option("--detach", is_flag=True, help="Return when the node is ready; it goes on in the background.")
@@ -64,10 +68,12 @@ def _say_serving(serving: dict[str, Any], chosen: settings.Settings, *, as_json:
 def _level(admin_url: str, data_dir: str) -> str:
     """Return the isolation level of a node that just became ready; "" when it can't be asked."""
     from wispd.client.node import NodeClient, local
+    from wispd.client.trust import pinned, trust
 
     with contextlib.suppress(Fault):
         _, token = local(Path(data_dir))
-        with NodeClient(admin_url, token, answer_s=LEVEL_WAIT_S) as client:
+        verify = trust(admin_url, pinned=pinned(Path(data_dir)))
+        with NodeClient(admin_url, token, answer_s=LEVEL_WAIT_S, verify=verify) as client:
             return str(client.status().get("gateway", {}).get("level", ""))
     return ""
 

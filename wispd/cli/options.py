@@ -15,6 +15,7 @@ from wispd.app import settings
 from wispd.base.errors import Fault
 from wispd.cli.grouping import nearest
 from wispd.client.node import NodeClient, local
+from wispd.client.trust import pinned, trust
 
 
 class Where(Struct, frozen=True, kw_only=True):
@@ -23,13 +24,17 @@ class Where(Struct, frozen=True, kw_only=True):
     data_dir: str
     namespace: str
     as_json: bool
+    authority: str = ""  # file of certificates that may have signed a remote node's
 
     def client(self) -> NodeClient:
         """Return a client: of WISP_URL where it is set, else of the node on the data directory."""
         url, token = settings.remote()
         if not url or self.data_dir:
-            url, token = local(Path(self.data_dir or settings.default_data_dir()))
-        return NodeClient(url, token, namespace=self.namespace)
+            path = Path(self.data_dir or settings.default_data_dir())
+            url, token = local(path)
+            return NodeClient(url, token, namespace=self.namespace, verify=trust(url, pinned=pinned(path)))
+        verify = trust(url, authority=self.authority or settings.certificate_authority())
+        return NodeClient(url, token, namespace=self.namespace, verify=verify)
 
 
 def node_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,10 +44,12 @@ def node_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--data", "data_dir", default="", help="The node's data directory (else WISP_DATA, or the usual one)."
     )
     @click.option("-n", "--namespace", default="default", show_default=True, help="The namespace.")
+    @click.option("--ca", "authority", default="", help="Who signed a remote node's certificate (else WISP_CA).")
     @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
     @functools.wraps(command)
-    def run(data_dir: str, namespace: str, as_json: bool, **given: Any) -> Any:
-        return command(Where(data_dir=data_dir, namespace=namespace, as_json=as_json), **given)
+    def run(data_dir: str, namespace: str, authority: str, as_json: bool, **given: Any) -> Any:
+        where = Where(data_dir=data_dir, namespace=namespace, as_json=as_json, authority=authority)
+        return command(where, **given)
 
     return run
 

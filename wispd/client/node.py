@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -13,6 +14,7 @@ import msgspec
 
 from wispd.base.errors import CODES, Fault
 from wispd.client.money import MoneyCalls
+from wispd.client.trust import trust
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 120.0  # a deployment may try the version for its whole initialisation
@@ -29,11 +31,20 @@ class NodeClient(MoneyCalls):
     Every call raises `Fault`: the node's own, or `unavailable` when it can't be reached.
     """
 
-    def __init__(self, url: str, token: str, *, namespace: str = "default", answer_s: float = ANSWER_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        namespace: str = "default",
+        answer_s: float = ANSWER_S,
+        verify: ssl.SSLContext | None = None,
+    ) -> None:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         timeout = httpx.Timeout(answer_s, connect=CONNECT_S)
         # trust_env: a proxy of the environment must not see a local node's token.
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False)
+        verify = verify or trust(url)
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False, verify=verify)
         self._url = url
         self._namespace = namespace
         self._base = f"/v1/namespaces/{quote(namespace, safe='')}"
@@ -168,6 +179,9 @@ class NodeClient(MoneyCalls):
         except httpx.TimeoutException as error:
             raise Fault("unavailable", f"the node at {self._url} did not answer in time") from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                text = f"the certificate of {self._url} is not trusted ({error})"
+                raise Fault("unavailable", text + "; name who signed it with --ca or WISP_CA") from error
             raise Fault("unavailable", f"no node answers at {self._url} ({error}); is it up?") from error
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections import Counter
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -66,12 +67,19 @@ class HttpServer:
         self._listeners: list[asyncio.AbstractServer] = []
         self._tick()
 
-    async def listen(self, listening: socket.socket) -> None:
+    async def listen(self, listening: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections of a bound socket (TCP or Unix) from now on."""
+        secured: dict[str, Any] = {}
+        if tls is not None:
+            secured = {
+                "ssl": tls,
+                "ssl_handshake_timeout": self.limits.head_s,
+                "ssl_shutdown_timeout": self.limits.linger_s,
+            }
         if listening.family == socket.AF_UNIX:
             server = await self.loop.create_unix_server(self.connection, sock=listening, backlog=_BACKLOG)
         else:
-            server = await self.loop.create_server(self.connection, sock=listening, backlog=_BACKLOG)
+            server = await self.loop.create_server(self.connection, sock=listening, backlog=_BACKLOG, **secured)
         self._listeners.append(server)
 
     def connection(self) -> Connection:

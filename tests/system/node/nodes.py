@@ -33,6 +33,12 @@ class Node:
         command = [*WISP, *arguments, "--data", str(self.path)]
         return subprocess.run(command, input=stdin, capture_output=True, timeout=within_s, check=False)
 
+    def remote_cli(self, *arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+        """Run one command against a node that only the environment names."""
+        return subprocess.run(
+            [*WISP, *arguments], env=os.environ | environment, capture_output=True, timeout=120, check=False
+        )
+
     def json(self, *arguments: str) -> Any:
         """Run one command that must work; return its one JSON document."""
         done = self.cli(*arguments, "--json")

@@ -37,7 +37,7 @@ def speak_wsgi(application: Any, settings: Settings) -> Speaker:
 def environ_of(invocation: Invocation, *, several: bool) -> dict[str, Any]:
     """Return the WSGI environment of an invocation."""
     view = http_view(invocation)
-    host, port = host_of(view.headers, "localhost", 80)
+    host, port = host_of(view.headers, "localhost", 443 if invocation.scheme == "https" else 80)
     peer, _ = peer_of(view.peer)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": view.method,
@@ -51,7 +51,7 @@ def environ_of(invocation: Invocation, *, several: bool) -> dict[str, Any]:
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": peer,
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
+        "wsgi.url_scheme": invocation.scheme,
         "wsgi.input": _input(invocation),
         "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,

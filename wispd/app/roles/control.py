@@ -14,6 +14,7 @@ import uvicorn
 import uvloop
 
 from wispd.app.boot import BootLink
+from wispd.app.certificates import DESCRIPTOR, renew, server_context
 from wispd.app.control import ControlNode
 from wispd.base.clock import SystemClock
 from wispd.base.errors import Fault
@@ -64,6 +65,9 @@ async def _serve(boot: BootLink) -> int:
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=STOP_S,
     )
+    config.load()
+    tls = server_context(boot.descriptors[DESCRIPTOR]) if DESCRIPTOR in boot.descriptors else None
+    config.ssl = tls
     server = AdminServer(config, boot)
 
     def end() -> None:
@@ -74,6 +78,8 @@ async def _serve(boot: BootLink) -> int:
         received = boot.receive()
         if received is None:
             os._exit(0)  # the supervisor is gone: nobody is left to answer
+        if tls is not None and DESCRIPTOR in received[1]:
+            renew(tls, received[1][DESCRIPTOR])
         if received[0].type == "drain":
             end()
 

@@ -12,6 +12,7 @@ import sys
 import uvloop
 
 from wispd.app.boot import BootLink
+from wispd.app.certificates import DESCRIPTOR, renew, server_context
 from wispd.app.gateway import GatewayNode
 from wispd.app.scheduling import GATEWAY_SLICE_NS, ask_slice
 from wispd.base.clock import SystemClock
@@ -35,6 +36,7 @@ async def _serve(boot: BootLink) -> int:
     ended: asyncio.Future[int] = loop.create_future()
     node = GatewayNode(loop, SystemClock(), boot.settings, boot.node_id)
     _take_launcher(node, boot.descriptors)
+    tls = server_context(boot.descriptors[DESCRIPTOR]) if DESCRIPTOR in boot.descriptors else None
 
     def end() -> None:
         if not ended.done():
@@ -46,6 +48,8 @@ async def _serve(boot: BootLink) -> int:
             os._exit(0)  # the supervisor is gone: nobody is left to finish for
         message, descriptors = received
         _take_launcher(node, descriptors)
+        if tls is not None and DESCRIPTOR in descriptors:
+            renew(tls, descriptors[DESCRIPTOR])
         if message.type == "drain":
             node.drain()
             _await_quiet(loop, node, boot)
@@ -55,7 +59,7 @@ async def _serve(boot: BootLink) -> int:
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # Ctrl-C reaches the supervisor, which tells us
     public = socket.socket(fileno=boot.descriptors["public"])
     internal = socket.socket(fileno=boot.descriptors["internal"])
-    await node.open(public, internal)
+    await node.open(public, internal, tls)
     boot.ready()
     code = await ended
     node.close()
