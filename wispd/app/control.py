@@ -28,9 +28,12 @@ from wispd.api.admin_limits import limit_routes
 from wispd.api.admin_live import live_routes
 from wispd.api.admin_node import Node, NodeView, node_routes
 from wispd.api.admin_records import record_routes
+from wispd.api.admin_statistics import statistics_routes
+from wispd.api.admin_top import top_routes
 from wispd.api.rates import TokenRates
 from wispd.app.building import make_builder, make_fetcher
 from wispd.app.directory import read_node
+from wispd.app.performance import PerformanceReader
 from wispd.app.reading import RecordReader
 from wispd.app.settings import Settings, price_list
 from wispd.base.clock import Clock
@@ -102,6 +105,13 @@ class ControlNode:
         deployments = Deployments(self._reading, self.writer, self._gateway, code=code, layers=layers, ids=ids)
         desk = self._desk = LimitDesk(self._reading, self.writer, code)
         deployments.check = desk.check
+        performance = PerformanceReader(
+            self._records,
+            self._gateway,
+            desk,
+            prices=price_list(self._settings.prices),
+            concurrency=limits.concurrency,
+        )
         tenancy = Tenancy(self.writer, clock=self._clock, ids=ids, level=self._level)
         fetcher = make_fetcher(self._settings.build)
         fetching = PackageFetching(fetcher, code, deployments.own, zip_bytes_max=limits.package_zip_bytes)
@@ -121,6 +131,8 @@ class ControlNode:
             invoking_routes(self._gateway),
             record_routes(self._records, self._clock, self.stopping),
             live_routes(self._gateway),
+            statistics_routes(performance, self._clock, deployments.show),
+            top_routes(self._gateway, self._clock),
             limit_routes(desk, self._gateway, concurrency=limits.concurrency),
             node_routes(view),
             token_routes(tenancy, self._reading, of_node=False),

@@ -330,6 +330,7 @@ def _pool_status(pool: Pool) -> dict[str, object]:
         "run_ms": round(pool.estimate_ns / 1e6, 3),
         "memory_bytes": pool.memory_bytes,
         "peak_bytes": pool.peak_bytes,
+        "used_bytes": sum(channel.bytes for channel in pool.roster.channels.values()),
     }
 
 

@@ -10,7 +10,7 @@ from wispd.gateway.pool import Pool
 from wispd.gateway.router import RouteTable
 from wispd.metering.guard import SpendGuard
 from wispd.metering.keeping import kept_idle, kept_mib_ms
-from wispd.model.function import Version
+from wispd.model.function import BUILD_FUNCTION, Version
 from wispd.observe.observer import GatewayObserver
 
 LOOK_NS: Final = 1_000_000_000
@@ -72,7 +72,7 @@ class Meter:
         elapsed_ns, self._looked_ns = now_ns - self._looked_ns, now_ns
         for pool in self._pools():
             roster, version = pool.roster, pool.version
-            if version.id.startswith("trial "):
+            if version.id.startswith("trial ") or version.function == BUILD_FUNCTION:
                 continue
             if roster.channels or roster.ended_cpu_ns:
                 cpu_ns = roster.cpu_used_ns(now_ns)

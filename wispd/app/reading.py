@@ -17,7 +17,9 @@ from wispd.api.admin_records import Wanted
 from wispd.metering import billing
 from wispd.metering.periods import DAY_US, day_of, month_start
 from wispd.metering.rating import PriceList
+from wispd.model.profile import Profile
 from wispd.model.record import InvocationRecord, LogPage, Page, RecorderStatus
+from wispd.model.statistics import Facts
 from wispd.model.usage import Invoice
 
 Answer = TypeVar("Answer")
@@ -54,6 +56,21 @@ class RecordReader:
         """Return what was used and what it costs; `namespace` "": of all of them."""
         groups = cast(list[By], by)  # unknown words are refused by the query
         return await self._ask(lambda: self._bill(namespace, since_us, until_us, by=groups))
+
+    async def profiles(self, key: tuple[str, str], *, step: int, first: int, last: int) -> list[tuple[int, Profile]]:
+        """Return (slot, profile) of a function (namespace, name)."""
+        return await self._ask(lambda: self._queries.profiles(key, step=step, first=first, last=last))
+
+    async def facts(
+        self, key: tuple[str, str], *, since_us: int, first: int, last: int
+    ) -> tuple[Facts, list[tuple[int, Profile]]]:
+        """Return what the records of a function say, and its minutes."""
+        return await self._ask(
+            lambda: (
+                self._queries.facts(key, since_us=since_us),
+                self._queries.profiles(key, step=1, first=first, last=last),
+            )
+        )
 
     def _bill(self, namespace: str, since_us: int, until_us: int, *, by: list[By]) -> Invoice:
         queries = self._queries

@@ -24,8 +24,9 @@ def parsed_micro(text: str) -> int:
         amount = Decimal(text)
     except InvalidOperation:
         raise click.BadParameter(f"{text[:40]!r} is no amount; want 5 or 0.25") from None
-    micro = amount * 1_000_000 if amount.is_finite() else Decimal(-1)
-    if not 0 <= amount <= AMOUNT_MAX or micro != micro.to_integral_value():
+    possible = amount.is_finite() and 0 <= amount <= AMOUNT_MAX
+    micro = amount * 1_000_000 if possible else Decimal(0)
+    if not possible or micro != micro.to_integral_value():
         raise click.BadParameter(f"{text[:40]} is not from 0 to {AMOUNT_MAX} with at most six decimals")
     return int(micro)
 

@@ -32,6 +32,9 @@ COMMANDS: Final = {
     "namespace": ("wispd.cli.access", "namespace", "Create, list and delete namespaces."),
     "audit": ("wispd.cli.access", "audit", "List and verify who changed what."),
     "usage": ("wispd.cli.usage", "usage", "Show what ran and what it costs."),
+    "stats": ("wispd.cli.statistics", "stats", "Show how a function performs, step by step."),
+    "why": ("wispd.cli.statistics", "why", "Say why a function is cold, slow, refused or failing."),
+    "top": ("wispd.cli.top", "top", "Show functions as they run."),
     "budget": ("wispd.cli.budgets", "budget", "Limit what functions may cost."),
     "quota": ("wispd.cli.quotas", "quota", "Limit how much of the node a namespace may have."),
 }

@@ -1,4 +1,4 @@
-"""Usage, budgets and quotas of the control API."""
+"""Usage, budgets, quotas and statistics of the control API."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ class MoneyCalls:
     def usage_of_node(self, **wanted: str) -> Json:
         """Return a bill of all namespaces."""
         return self._json("GET", "/v1/usage", params=_given(wanted))
+
+    def statistics(self, name: str, **wanted: str) -> Json:
+        """Return a series and its total. `wanted`: since, step."""
+        return self._json("GET", f"{self._base}/functions/{quote(name, safe='')}/stats", params=_given(wanted))
+
+    def why(self, name: str, *, since: str) -> Json:
+        return self._json("GET", f"{self._base}/functions/{quote(name, safe='')}/why", params={"since": since})
+
+    def live(self) -> Json:
+        """Return one look at the counters of all functions."""
+        return self._json("GET", "/v1/counters")
 
     def budgets(self) -> list[Json]:
         return list(self._json("GET", f"{self._base}/budgets")["items"])

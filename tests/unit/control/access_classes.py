@@ -51,6 +51,9 @@ CLASSES = {
     "GET /v1/audit": "node:govern",
     "GET /v1/audit/verification": "node:govern",
     f"GET {_NS}/audit": "govern",
+    f"GET {_NS}/functions/{{name}}/stats": "look",
+    f"GET {_NS}/functions/{{name}}/why": "look",
+    "GET /v1/counters": "node:look",
     # money
     "GET /v1/usage": "node:look",
     f"GET {_NS}/budgets": "look",

@@ -9,11 +9,12 @@ from typing import Any, Final
 import apsw
 from msgspec import Struct
 
-from wispd.adapters.store import records_usage
+from wispd.adapters.store import records_statistics, records_usage
 from wispd.adapters.store.records_schema import MIGRATIONS
 from wispd.adapters.store.records_usage import By
 from wispd.base.errors import Fault
 from wispd.base.ids import from_text, to_text
+from wispd.model.profile import Profile
 from wispd.model.record import (
     STATUS_NUMBERS,
     STATUS_WORDS,
@@ -26,6 +27,7 @@ from wispd.model.record import (
     Usage,
     time_text,
 )
+from wispd.model.statistics import Facts
 from wispd.model.usage import Used
 
 LIMIT_MAX: Final = 1000
@@ -142,6 +144,14 @@ class RecordQueries:
     def used(self, namespace: str, *, since_us: int, until_us: int, by: Sequence[By]) -> list[Used]:
         """Return the rows of a bill; `namespace` "": of all."""
         return records_usage.used(self._rows, namespace, since_us=since_us, until_us=until_us, by=by)
+
+    def profiles(self, key: tuple[str, str], *, step: int, first: int, last: int) -> list[tuple[int, Profile]]:
+        """Return (slot, profile) of a function (namespace, name) in slots of `step` (1 or 60) minutes."""
+        return records_statistics.profiles(self._rows, key, step=step, first=first, last=last)
+
+    def facts(self, key: tuple[str, str], *, since_us: int) -> Facts:
+        """Return what the records of a function say since a time."""
+        return records_statistics.facts(self._rows, key, since_id=_id_at(since_us))
 
     def lost(self, *, since_us: int, until_us: int) -> int:
         """Return how many records could not be written in the period."""
