@@ -10,6 +10,7 @@ import msgspec
 
 from wispd.app import settings
 from wispd.base.errors import Fault
+from wispd.cli.amounts import money
 from wispd.cli.options import Where, node_options
 from wispd.cli.output import print_json, say, size_text, table
 
@@ -90,9 +91,20 @@ def _print(document: dict[str, Any]) -> None:
             for one in document["processes"]
         ]
         table(("process", "pid", "state", "restarts", "last end"), rows)
+    for budget in gateway.get("budgets", []):
+        say(f"budget     {budget_state(budget)}")
     if document["functions"]:
         functions = [
             (one["name"], one["version"], *(one["instances"][key] for key in _NONE), one["waiting"])
             for one in document["functions"]
         ]
         table(("function", "version", "ready", "busy", "starting", "waiting"), functions)
+
+
+def budget_state(budget: dict[str, Any]) -> str:
+    """Return how a budget stands, in one line."""
+    whose = budget["function"] or f"namespace {budget['namespace']}"
+    if not budget["known"]:
+        return f"{whose}: what is spent is being added up"
+    spent, limit = money(budget["spent_micro"]), money(budget["limit_micro"])
+    return f"{whose}: {spent} of {limit} this {budget['period']}, {budget['state']}; resets {budget['resets']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 EVERY_S: Final = 1.0
 _STATES: Final = ("ready", "busy", "starting")
-_OTHER: Final = 5  # lines that are not functions
+_OTHER: Final = 6  # lines that are not functions
 
 
 @click.command()
@@ -42,7 +43,7 @@ def top(where: Where, once: bool, every: float) -> None:
             else:
                 from rich.console import Console
 
-                Console(highlight=False).print(_drawn(picture, 1000))
+                Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(_drawn(picture, 1000))
             return
         with contextlib.suppress(KeyboardInterrupt):
             _follow(client, before, every)
@@ -118,9 +119,9 @@ def _drawn(picture: dict[str, Any], rows_max: int) -> RenderableType:
     from rich.text import Text
 
     node = picture["node"]
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     grid.add_column("function", no_wrap=True)
-    for title in ("calls/s", "errors/s", "p50", "p95", *_STATES, "waiting", "memory"):
+    for title in ("calls/s", "errors/s", "p50", "p95", "ready", "busy", "start", "wait", "memory"):
         grid.add_column(title, justify="right", no_wrap=True)
     shown = picture["functions"][: max(rows_max, 1)]
     for row in shown:
@@ -147,6 +148,6 @@ def _headline(node: dict[str, Any]) -> str:
     instances = ", ".join(f"{node['instances'][state]} {state}" for state in _STATES)
     memory = f"{size_text(node['memory_reserved_bytes'])} of {size_text(node['memory_budget_bytes'])}"
     return (
-        f"{node['calls_per_s']:,.1f} calls/s, {node['errors_per_s']:,.1f} errors/s, {node['inflight']} in flight"
-        f" · instances {instances} · memory {memory} · {node['functions']} functions"
+        f"{node['calls_per_s']:,.1f} calls/s, {node['errors_per_s']:,.1f} errors/s, {node['inflight']} in flight, "
+        f"{node['functions']:,} functions\ninstances {instances}; memory {memory} reserved"
     )
