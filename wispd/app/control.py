@@ -103,15 +103,8 @@ class ControlNode:
         )
         ids = id_source(self._clock)
         deployments = Deployments(self._reading, self.writer, self._gateway, code=code, layers=layers, ids=ids)
-        desk = self._desk = LimitDesk(self._reading, self.writer, code)
-        deployments.check = desk.check
-        performance = PerformanceReader(
-            self._records,
-            self._gateway,
-            desk,
-            prices=price_list(self._settings.prices),
-            concurrency=limits.concurrency,
-        )
+        self._desk = LimitDesk(self._reading, self.writer, code)
+        deployments.check = self._desk.check
         tenancy = Tenancy(self.writer, clock=self._clock, ids=ids, level=self._level)
         fetcher = make_fetcher(self._settings.build)
         fetching = PackageFetching(fetcher, code, deployments.own, zip_bytes_max=limits.package_zip_bytes)
@@ -131,14 +124,25 @@ class ControlNode:
             invoking_routes(self._gateway),
             record_routes(self._records, self._clock, self.stopping),
             live_routes(self._gateway),
-            statistics_routes(performance, self._clock, deployments.show),
-            top_routes(self._gateway, self._clock),
-            limit_routes(desk, self._gateway, concurrency=limits.concurrency),
+            *self._measuring(deployments),
             node_routes(view),
             token_routes(tenancy, self._reading, of_node=False),
             token_routes(tenancy, self._reading, of_node=True),
             namespace_routes(tenancy, self._reading),
             audit_routes(self._reading, functools.partial(walk, self._data_dir)),
+        ]
+
+    def _measuring(self, deployments: Deployments) -> list[APIRouter]:
+        """Return the routes for statistics, budgets and quotas."""
+        concurrency = self._settings.limits.concurrency
+        prices = price_list(self._settings.prices)
+        performance = PerformanceReader(
+            self._records, self._gateway, self._desk, prices=prices, concurrency=concurrency
+        )
+        return [
+            statistics_routes(performance, self._clock, deployments.show),
+            top_routes(self._gateway, self._clock),
+            limit_routes(self._desk, self._gateway, concurrency=concurrency),
         ]
 
     def _make_builder(
