@@ -60,7 +60,7 @@ def test_a_mistyped_word_is_understood_on_every_level(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"), [("lst", "list"), ("deply", "deploy"), ("log", "logs"), ("statsu", "status")]
+    ("typed", "meant"), [("lst", "list"), ("deply", "deploy"), ("log", "logs"), ("statuss", "status")]
 )
 def test_a_mistyped_command_is_understood(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([typed]) == failures.USAGE
