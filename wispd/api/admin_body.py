@@ -19,13 +19,18 @@ def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None 
     return Response(msgspec.json.encode(content) + b"\n", status, headers, media_type="application/json")
 
 
-async def document(request: Request) -> object:
-    """Return the JSON of a body. Raises: `Fault` `invalid_argument`, `payload_too_large`."""
+async def document(request: Request, *, empty: bool = False) -> object:
+    """Return the JSON of a body; where it may be `empty`, nothing is an empty object.
+
+    Raises: `Fault` `invalid_argument`, `payload_too_large`.
+    """
     content = bytearray()
     async for piece in request.stream():
         content += piece
         if len(content) > DOCUMENT_MAX:
             raise too_large(len(content), DOCUMENT_MAX)
+    if empty and not content:
+        return {}
     try:
         return msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, BinaryIO, Final
+from typing import Annotated, Any, BinaryIO, Final
 from urllib.parse import quote
 
 import msgspec
 from fastapi import APIRouter, Request
+from msgspec import Meta, Struct
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from wispd.api.admin_body import document, json_answer
-from wispd.api.admin_guard import principal_of, too_large
+from wispd.api.admin_guard import caller, principal_of, too_large
 from wispd.api.permitting import ZIP, needs
 from wispd.api.querying import PageQuery, pack_cursor, query_of, unpack_cursor
 from wispd.control.deployments import Deployed, Deployments
 from wispd.control.packaging import Packages
+from wispd.model.alias import LIVE
 from wispd.model.permission import may
 from wispd.model.record import time_text
 from wispd.ports.catalogue import Registered
@@ -26,6 +28,12 @@ HIDDEN: Final = "(hidden)"  # what a value of `env` looks like to who may not de
 UPLOAD: Final = ("storage_full",)
 UNPACKED_AT_ONCE: Final = 2
 Urls = Callable[[str, str], str]  # (namespace, name) → where the function answers
+
+
+class DeployQuery(Struct, frozen=True, kw_only=True):
+    """Where a deployment goes."""
+
+    alias: Annotated[str, Meta(max_length=40, description="What is pointed at the version.")] = LIVE
 
 
 def function_routes(
@@ -55,10 +63,14 @@ def function_routes(
         digest, size = await stored(request, layers, limit=8 * zip_bytes_max)
         return json_answer({"layer": digest, **size}, 201)
 
-    @router.put("/functions/{name}", **needs("functions.write"))
+    @router.put("/functions/{name}", **needs("functions.write", query=DeployQuery))
     async def deploy(request: Request, namespace: str, name: str) -> Response:
-        """Make a version of a function live; the same declaration again changes nothing."""
-        deployed = await deployments.deploy(namespace, name, await document(request))
+        """Make a version of a function and point an alias at it, `live` unless another is named.
+
+        The same declaration again changes nothing.
+        """
+        alias = query_of(request, DeployQuery).alias
+        deployed = await deployments.deploy(namespace, name, await document(request), alias=alias, by=caller(request))
         return json_answer(deployed_view(deployed, urls), 201 if deployed.fresh else 200)
 
     @router.get("/functions/{name}", **needs("functions.read"))
@@ -89,7 +101,7 @@ def deployed_view(deployed: Deployed, urls: Urls) -> dict[str, Any]:
     """Return what a deployment answers."""
     trial = deployed.trial
     ran = {"ran": trial is not None, "init_ms": trial.init_ms if trial else 0.0}
-    return function_view(deployed.function, urls) | {"trial": ran}
+    return function_view(deployed.function, urls) | {"trial": ran, "version": deployed.version.number}
 
 
 def function_view(function: Registered, urls: Urls) -> dict[str, Any]:
@@ -103,8 +115,15 @@ def function_view(function: Registered, urls: Urls) -> dict[str, Any]:
         "namespace": published.namespace,
         "url": urls(published.namespace, published.name),
         "enabled": published.enabled,
+        "disabled_reason": published.disabled_reason,
         "concurrency_reserved": published.concurrency_reserved,
         "created": time_text(function.created_us),
+        "versions_kept": function.versions_kept,
+        "aliases": {
+            alias: {str(share.number): share.weight for share in pointer.shares}
+            for alias in sorted({LIVE, *(one.alias for one in published.pointers)})
+            if (pointer := published.pointer(alias)) is not None
+        },
         "updated": time_text(function.updated_us),
         "live": live,
     }

@@ -112,6 +112,12 @@ def _describe(account: Account, request: Request, route: Declared) -> None:
     account.changes = request.method in _CHANGING and route.permission not in ("functions.invoke", "open")
 
 
+def caller(request: Request) -> str:
+    """Return who is asking, in a word for histories."""
+    principal = principal_of(request)
+    return principal.name or principal.token_id
+
+
 def _check_type(request: Request, allowed: tuple[str, ...]) -> None:
     if not allowed:
         return

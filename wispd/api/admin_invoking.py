@@ -10,10 +10,12 @@ from fastapi import APIRouter, Request
 from starlette.background import BackgroundTask
 from starlette.responses import Response, StreamingResponse
 
+from wispd.api.admin_versions import number_of
 from wispd.api.permitting import ANYTHING, AnyQuery, needs
 from wispd.base.errors import Fault
 from wispd.control.dataplane import DataPlane
 from wispd.control.names import check_name
+from wispd.control.pointing import Pointing
 
 METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 # Of one connection only (RFC 9110 §7.6.1); and the token of this API, which no function may see.
@@ -32,7 +34,7 @@ _HOP_BY_HOP: Final = frozenset(
 _OURS: Final = frozenset({b"authorization", b"proxy-authorization"})
 
 
-def invoking_routes(gateway: DataPlane) -> APIRouter:
+def invoking_routes(gateway: DataPlane, pointing: Pointing) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v1/namespaces/{namespace}/functions/{name}/invoke")
 
@@ -42,6 +44,9 @@ def invoking_routes(gateway: DataPlane) -> APIRouter:
         namespace, name = check_name(params["namespace"], "namespace"), check_name(params["name"])
         target = target_of(request.scope, namespace, name)
         headers = request.headers.raw
+        number = request.headers.get("wisp-version", "")
+        if number:  # one that no alias points at is not known to the gateway
+            await gateway.introduce(pointing.version(namespace, name, number=number_of(number)).version)
         body = request.stream() if _has_body(request.headers) else None
         answer = await gateway.send(request.method, target, _passed(headers), body)
         response = StreamingResponse(_pieces(answer), answer.status_code, background=BackgroundTask(answer.aclose))

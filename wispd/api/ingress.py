@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from random import SystemRandom
 from typing import Final
 
 from wisp.runtime.frames import BODY_MAX
 from wispd.api.access import Tokens, Verdict, admit, bearer, decide, hostname, is_forwarded, is_itself, is_loopback
+from wispd.api.choosing import Chosen, Draw
 from wispd.api.door import BodyBudget, Calls, Door
 from wispd.api.faults import id_line
 from wispd.api.index import LISTED_MAX, LOOKED_MAX, index, listed
@@ -16,8 +20,9 @@ from wispd.gateway.http1_application import Exchange
 from wispd.gateway.http1_handshake import check_handshake
 from wispd.gateway.http1_head import Head
 from wispd.gateway.router import RouteTable
-from wispd.model.function import Published
-from wispd.model.invocation import Trigger
+from wispd.gateway.splitting import Split, split
+from wispd.model.function import Published, Version
+from wispd.model.invocation import Invocation, Trigger
 from wispd.ports.observer import Observer
 
 BODY_LIMIT: Final = 6 * 1024 * 1024  # bytes of a collected request body; AWS Lambda's limit
@@ -32,10 +37,12 @@ class _Plan:
     """What was decided on one head. Kept with the head while the route table stays the same."""
 
     __slots__ = (
+        "draw",
         "fault",
         "function",
         "generation",
         "known",
+        "lines",
         "namespace",
         "passage",
         "raw",
@@ -43,18 +50,24 @@ class _Plan:
         "verdict",
     )
 
-    def __init__(self, function: Published, head: Head, passage: Passage, *, generation: int) -> None:
+    def __init__(self, function: Published, head: Head, draw: Draw, *, generation: int) -> None:
         self.function = function
         self.namespace = function.namespace
-        self.passage = passage
+        self.passage, self.streams, self.lines = draw.fixed or draw.ways[0]
+        self.draw = draw if draw.fixed is None else None  # what each request draws its version from
         self.generation = generation
-        self.streams = (
-            function.live.streaming and not 0 <= head.length <= BODY_MAX
-        )  # a small body fits into one frame
         self.verdict = Verdict.TOKEN
         self.raw: bytes | None = None  # the token that came with it
         self.known = False  # was it one of ours?
-        self.fault = _objection(function, head)  # what it gets once it may come in
+        self.fault = _objection(function, head, self.passage.version)  # what it gets once it may come in
+
+    def drawn(self, draw: Draw, head: Head) -> _Plan:
+        """Return the plan of one request."""
+        plan = copy.copy(self)
+        plan.passage, plan.streams, plan.lines = draw.next()
+        if head.websocket:
+            plan.fault = _objection(self.function, head, plan.passage.version)
+        return plan
 
 
 class Ingress(Door):
@@ -71,8 +84,10 @@ class Ingress(Door):
         loopback: bool,
         body_limit: int = BODY_LIMIT,
         secure: bool = False,
+        bits: Callable[[int], int] | None = None,
     ) -> None:
         super().__init__(calls, maker, budget)
+        self._bits = bits or SystemRandom().getrandbits
         self._table = table
         self._tokens = Tokens(table.tokens)
         self._rates = TokenRates(maker.clock, table.limits.requests_per_s)
@@ -94,6 +109,8 @@ class Ingress(Door):
             if fault.code != "not_found" or not self._index(exchange):
                 self._refuse(exchange, plan, fault)
             return
+        if plan.draw is not None:
+            plan = plan.drawn(plan.draw, head)
         if plan.fault is not None:
             self._refuse(exchange, plan, plan.fault)
         elif head.websocket:
@@ -119,7 +136,12 @@ class Ingress(Door):
         except Fault as fault:
             self._refuse(exchange, plan, fault)
             return False
+        invocation.answer_lines = plan.lines
         return self._submit(exchange, invocation)
+
+    def decorate(self, invocation: Invocation) -> bytes:
+        """Say which invocation answers, and give a sticky caller its cookie."""
+        return id_line(invocation.id) + invocation.answer_lines
 
     def _refuse(self, exchange: Exchange, plan: _Plan | None, fault: Fault) -> None:
         namespace, name = ("", "") if plan is None else (plan.namespace, plan.function.name)
@@ -152,20 +174,22 @@ class Ingress(Door):
                 "misdirected_request",
                 f"host {host.decode()!r} is not served here; declare it as `domain` or in a route",
             )
-        function, mount = self._route(head, host)
-        verdict = decide(
-            function.live.access,
-            loopback_door=self._loopback,
-            trusted_host=trusted and self._is_ours(head),
-            forwarded=is_forwarded(head.headers),
+        function, mount, alias = self._route(head, host)
+        verdict = max(
+            decide(
+                version.access,
+                loopback_door=self._loopback,
+                trusted_host=trusted and self._is_ours(head),
+                forwarded=is_forwarded(head.headers),
+            )
+            for version in alias.versions  # a canary opens nothing that another version keeps closed
         )
         if verdict is Verdict.HIDDEN:
             raise _nothing(head, host)
         raw = bearer(head.values(b"authorization"))
         known = raw is not None and self._tokens.find(raw, self._maker.now_us()) is not None
-        headers = passed_headers(head, drop_authorization=known)
-        passage = Passage(function.live, headers, target=head.target, mount=mount, trigger=Trigger.HTTP)
-        plan = _Plan(function, head, passage, generation=self._table.generation)
+        draw = self._draw(head, alias, mount=mount, drop_authorization=known)
+        plan = _Plan(function, head, draw, generation=self._table.generation)
         plan.verdict, plan.raw, plan.known = verdict, raw, known
         head.prepared = plan
         return plan
@@ -181,7 +205,17 @@ class Ingress(Door):
         hosts = [origin.lower().partition(b"://")[2] for origin in origins]
         return all(host and (is_loopback(host) or self._table.declared(hostname(host))) for host in hosts)
 
-    def _route(self, head: Head, host: bytes) -> tuple[Published, int]:
+    def _draw(self, head: Head, alias: Split, *, mount: int, drop_authorization: bool) -> Draw:
+        headers = passed_headers(head, drop_authorization=drop_authorization)
+        ways = []
+        for version in alias.versions:
+            passage = Passage(version, headers, target=head.target, mount=mount, trigger=Trigger.HTTP)
+            streams = version.streaming and not 0 <= head.length <= BODY_MAX  # a small body fits into one frame
+            ways.append(Chosen(passage, streams))
+        path = head.path[:mount].decode("ascii", "replace") or "/"
+        return Draw(alias, ways, head.headers, path=path, bits=self._bits)
+
+    def _route(self, head: Head, host: bytes) -> tuple[Published, int, Split]:
         internal = head.path == _INTERNAL or head.path.startswith(_INTERNAL + b"/")
         match = None if internal else self._table.resolve(host, head.path, head.method)
         if match is None:
@@ -192,7 +226,10 @@ class Ingress(Door):
                 f"{head.method.decode()} is not answered here, but {', '.join(match.allow)}",
                 allow=", ".join(match.allow),
             )
-        return match.function, match.mount
+        alias = split(match.function, match.alias)
+        if alias is None:
+            raise _nothing(head, host)
+        return match.function, match.mount, alias
 
     def _authorize(self, head: Head, plan: _Plan) -> _Plan:
         """Look at the token anew for every request: it may have been revoked, or have run out."""
@@ -217,25 +254,31 @@ def _no_async() -> Fault:
     return Fault("not_implemented", "asynchronous invocation comes with events; call without /async and Prefer")
 
 
-def _objection(function: Published, head: Head) -> Fault | None:
+def disabled(function: Published) -> Fault:
+    """Return what a caller of a disabled function gets."""
+    why = f": {function.disabled_reason}" if function.disabled_reason else ""
+    return Fault("disabled", f"function {function.name!r} is disabled{why}", function=function.name)
+
+
+def _objection(function: Published, head: Head, version: Version) -> Fault | None:
     """What stands against invoking, for a caller who may."""
     if not function.enabled:
-        return Fault("disabled", f"function {function.name!r} is disabled")
+        return disabled(function)
     if head.websocket:
-        return _objection_to_switching(function, head)
+        return _objection_to_switching(version, head)
     for value in head.values(b"prefer"):
         if b"respond-async" in [part.partition(b";")[0].strip() for part in value.lower().split(b",")]:
             return _no_async()
     return None
 
 
-def _objection_to_switching(function: Published, head: Head) -> Fault | None:
+def _objection_to_switching(version: Version, head: Head) -> Fault | None:
     """What stands against a WebSocket to this function."""
     try:
         check_handshake(head)
     except Fault as fault:
         return fault
-    if function.live.dialect in ("asgi", ""):
+    if version.dialect in ("asgi", ""):
         return None
-    text = f"function {function.name!r} speaks {function.live.dialect}; a WebSocket needs an ASGI application"
-    return Fault("not_implemented", text, dialect=function.live.dialect)
+    text = f"function {version.function!r} speaks {version.dialect}; a WebSocket needs an ASGI application"
+    return Fault("not_implemented", text, dialect=version.dialect)

@@ -28,8 +28,10 @@ from wispd.api.admin_limits import limit_routes
 from wispd.api.admin_live import live_routes
 from wispd.api.admin_node import Node, NodeView, node_routes
 from wispd.api.admin_records import record_routes
+from wispd.api.admin_rollouts import rollout_routes
 from wispd.api.admin_statistics import statistics_routes
 from wispd.api.admin_top import top_routes
+from wispd.api.admin_versions import version_routes
 from wispd.api.rates import TokenRates
 from wispd.app.building import make_builder, make_fetcher
 from wispd.app.directory import read_node
@@ -48,10 +50,13 @@ from wispd.control.deployments import Deployments
 from wispd.control.limits import LimitDesk
 from wispd.control.packagefetching import PackageFetching
 from wispd.control.packaging import Bounds, Packages, clear_incoming
+from wispd.control.pointing import Pointing
 from wispd.control.publisher import Publisher
+from wispd.control.rollouts import Rollouts
 from wispd.control.tenancy import Tenancy
 from wispd.control.writer import Writer
 from wispd.model.published import Token
+from wispd.observe.metrics import bounds_ns
 
 LAYER_FACTOR = 8  # a layer may be so many times as large as a deployment
 TOKENS_FILE = "tokens.json"
@@ -68,12 +73,22 @@ class ControlNode:
         found = read_node(self._data_dir)
         source = {"node_id": bytes.fromhex(node_id), "epoch": found.epoch if found else 0}
         clear_incoming(self._data_dir)
+        source["versions_kept"] = settings.limits.versions_kept
         self._store = ControlStore(self._data_dir, clock, **source)  # type: ignore[arg-type]
         self._reading = ControlStore(self._data_dir, clock, **source)  # type: ignore[arg-type]
         take_first_token(self._data_dir, self._store, clock)
         self._gateway = DataPlane(self._data_dir)
         self._publisher = Publisher(self._data_dir, self._store.entries)
         self.writer = Writer(self._store, self._publisher, self._gateway.announce)
+        self._pointing = Pointing(self._reading, self.writer, self._gateway)
+        self._rollouts = Rollouts(
+            self._reading,
+            self.writer,
+            self._gateway,
+            pointing=self._pointing,
+            clock=clock,
+            bounds_s=[bound_ns / 1e9 for bound_ns in bounds_ns()],
+        )
         self._records = RecordReader(self._data_dir, price_list(settings.prices))
         self._node = Node(
             node_id=node_id, version=_own_version(), data_dir=settings.data_dir, started_ns=clock.monotonic_ns()
@@ -106,6 +121,7 @@ class ControlNode:
         self._desk = LimitDesk(self._reading, self.writer, code)
         deployments.check = self._desk.check
         tenancy = Tenancy(self.writer, clock=self._clock, ids=ids, level=self._level)
+        pointing = self._pointing
         fetcher = make_fetcher(self._settings.build)
         fetching = PackageFetching(fetcher, code, deployments.own, zip_bytes_max=limits.package_zip_bytes)
         self._builder = self._make_builder((code, layers), fetcher, ids)
@@ -120,8 +136,10 @@ class ControlNode:
         urls = known_urls(self._data_dir, self._settings)
         return [
             function_routes(deployments, code=code, layers=layers, zip_bytes_max=limits.package_zip_bytes, urls=urls),
+            version_routes(deployments, pointing, urls=urls),
+            rollout_routes(self._rollouts),
             build_routes(self._builder, fetching),
-            invoking_routes(self._gateway),
+            invoking_routes(self._gateway, pointing),
             record_routes(self._records, self._clock, self.stopping),
             live_routes(self._gateway),
             *self._measuring(deployments),
@@ -168,10 +186,12 @@ class ControlNode:
             await self.writer.prepare()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.writer.run())
+                group.create_task(self._rollouts.run(self.stopping))
                 try:
                     await self._builder.ledger.abandon()
                     await server()
                 finally:
+                    self.stopping.set()
                     await self.writer.stop()
         finally:
             await self.close()

@@ -16,11 +16,12 @@ import msgspec
 from wispd.adapters.engine.process.client import ProcessEngine
 from wispd.api.door import BodyBudget
 from wispd.api.ingress import Ingress
-from wispd.api.internal import InternalDoor, Told, TrialDone
+from wispd.api.internal import InternalDoor, Told, TrialDone, WarmDone
 from wispd.api.invocations import InvocationMaker
 from wispd.app.metering import Meter
 from wispd.app.settings import Settings, machine_memory_bytes, price_list
 from wispd.app.spending import Spending
+from wispd.app.upkeep import Upkeep
 from wispd.autoscaler.loop import Autoscaler
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
@@ -36,6 +37,7 @@ from wispd.gateway.opening import Ready
 from wispd.gateway.pool import Pool
 from wispd.gateway.router import RouteTable
 from wispd.metering.guard import SpendGuard
+from wispd.model.counts import VersionCounts
 from wispd.model.function import BUILD_FUNCTION, Version
 from wispd.model.record import time_text
 from wispd.observe.live import LiveCalls
@@ -79,13 +81,15 @@ class GatewayNode:
         )
         self._journal = JournalReader(folder / "published", self.table, domain=settings.domain)
         self._generation = self._limits_generation = -1
-        self._reserved: set[tuple[str, str]] = set()
         late = LateScaler()
         self.dispatcher = Dispatcher(
             loop, clock, observer=self.observer, admission=self.admission, scaler=late, guard=self.guard
         )
         self.scaler = self._make_scaler(late)
         late.target = self.scaler
+        self.upkeep = Upkeep(
+            loop, clock, table=self.table, dispatcher=self.dispatcher, admission=self.admission, scaler=self.scaler
+        )
         self.dispatcher.hostcalls = HostCalls(
             clock, self.table, flow=self.dispatcher, ids=self._ids, numbers=self._numbers
         )
@@ -185,7 +189,8 @@ class GatewayNode:
         if self.engine.level and not self.scaler.available:
             self.scaler.restored()
         self.scaler.sweep()
-        self.dispatcher.check_initialisation()
+        self.dispatcher.check_initialisation(self._settings.limits.init_s)
+        self.upkeep.tick()
         self.dispatcher.forget_unused()
         self.observer.tick()
         self._live.tick()
@@ -234,24 +239,12 @@ class GatewayNode:
             self._spending.refresh()
         if self.table.generation != self._generation:
             self._generation = self.table.generation
-            self._after_publication()
+            self.upkeep.published(self.table.altered())
         return reached
 
-    def _after_publication(self) -> None:
-        """Retire what is no longer live, keep minimums, set reserved shares."""
-        for pool in self.dispatcher:
-            version = pool.version
-            entry = self.table.function(version.namespace, version.function)
-            pool.retired = entry is None or entry.live.id != version.id or not entry.enabled
-        special = self.table.special()
-        reserved = {(one.namespace, one.live.function): one.concurrency_reserved for one in special}
-        for namespace, function in self._reserved - reserved.keys():
-            self.admission.reserve(namespace, function, -1)
-        self._reserved = set(reserved)
-        for entry in special:
-            self.admission.reserve(entry.namespace, entry.live.function, entry.concurrency_reserved)
-            if entry.live.instances_min and entry.enabled:
-                self.scaler.wake(self.dispatcher.pool(entry.live))
+    def counts(self, namespace: str, name: str) -> list[VersionCounts]:
+        """Return what was counted of a function's versions."""
+        return self.metrics.counts(namespace, name)
 
     def snapshot(self) -> bytes:
         """Return all counters as JSON: whoever asks renders them."""
@@ -295,6 +288,10 @@ class GatewayNode:
         """Write a line to this process's log."""
         sys.stderr.write(f"{time_text(self._clock.unix_ns() // 1000)} {line}\n")
         sys.stderr.flush()
+
+    def warm(self, version: Version, done: WarmDone) -> None:
+        """Start what a version's function needs now; `done(ready, fault)`."""
+        self.upkeep.warm(version, done)
 
     def _gauges(self) -> Gauges:
         states = {"ready": 0, "busy": 0, "starting": 0}

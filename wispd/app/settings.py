@@ -63,6 +63,12 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Frames from one WebSocket; above it, its client waits."""
     stream_idle_s: float = 600.0
     """A WebSocket without a message, or a stream of events without an event."""
+    init_s: float = 30.0
+    """From the start of an instance to the end of its imports."""
+    versions_kept: int = 100
+    """Versions of a function that are kept besides those an alias points at."""
+    unused_kept_s: float = 86_400.0
+    """How long code and layers stay that no version refers to."""
     package_zip_bytes: int = 50 * MB
     """A deployment as it is uploaded."""
     package_bytes: int = 250 * MB

@@ -13,6 +13,7 @@ from wispd.cli.buildprogress import BuildProgress
 from wispd.cli.options import Where, node_options
 from wispd.cli.output import print_json, say
 from wispd.cli.projects import Wishes, deploy_address, deploy_project
+from wispd.cli.rollouts import plan_document, plan_options
 from wispd.cli.sources import opened
 
 
@@ -37,6 +38,9 @@ from wispd.cli.sources import opened
 @click.option("--dependencies", default="", metavar="FILE", help="What names the dependencies; none: there are none.")
 @click.option("--refresh", is_flag=True, help="Resolve and build the dependencies anew.")
 @click.option("--verbose", is_flag=True, help="Show what the build writes.")
+@click.option("--alias", default="live", show_default=True, help="What is pointed at the version; live stays else.")
+@click.option("--canary", is_flag=True, help="Move live to the version step by step (see `wisp rollout --help`).")
+@plan_options
 @click.option("--no-trial", is_flag=True, help="Go live without trying to start the version first.")
 @node_options
 def deploy(
@@ -54,6 +58,8 @@ def deploy(
         dependencies=given["dependencies"],
         refresh=given["refresh"],
         trial=not given["no_trial"],
+        alias=given["alias"],
+        canary=_canary(given),
     )
     with where.client() as client, BuildProgress(verbose=verbose) as told, opened(source) as found:
         wishes = structs.replace(wishes, default_name=found.name)
@@ -86,6 +92,18 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _canary(given: dict[str, Any]) -> dict[str, Any] | None:
+    """Return how to roll out; None: not at all. Raises: `Fault("invalid_argument")`: these options exclude others."""
+    plan = plan_document(given)
+    if not given["canary"]:
+        if plan:
+            raise Fault("invalid_argument", f"--{next(iter(plan)).replace('_', '-')} belongs to --canary")
+        return None
+    if given["alias"] != "live":
+        raise Fault("invalid_argument", "--canary moves live; it can't be given with --alias")
+    return plan
+
+
 def _print(deployed: list[dict[str, Any]], where: Where) -> None:
     if where.as_json:
         print_json(deployed[0] if len(deployed) == 1 else {"items": deployed, "next": None})
@@ -95,4 +113,16 @@ def _print(deployed: list[dict[str, Any]], where: Where) -> None:
         trial = function.get("trial", {})
         tried = f", starts in {trial['init_ms']:.1f} ms" if trial.get("ran") else ""
         dialect = live.get("dialect") or "handler"
-        say(f"{function['name']} version {live['number']} is live ({dialect}{tried})\n  {function['url']}")
+        place = _place(function)
+        say(f"{function['name']} version {function['version']} {place} ({dialect}{tried})\n  {function['url']}")
+
+
+def _place(function: dict[str, Any]) -> str:
+    """Return where a version can be reached, for people."""
+    number = str(function["version"])
+    if function.get("rollout"):
+        return f"gets {function['rollout']['percent']} % of the calls"
+    names = [alias for alias, versions in function["aliases"].items() if number in versions]
+    if "live" in names:
+        return "is live"
+    return f"is {', '.join(names)}" if names else "is made; no alias points at it"

@@ -8,6 +8,7 @@ import click
 
 from wispd.cli.options import Where, node_options, suggesting
 from wispd.cli.output import print_json, say, size_text, table
+from wispd.cli.versions import parts_text, version_number
 
 _SHOWN: Final = (
     *("number", "dialect", "handler", "runtime", "memory", "cpu", "timeout_s", "concurrency", "instances_min"),
@@ -51,7 +52,10 @@ def show(where: Where, name: str) -> None:
     if where.as_json:
         print_json(function)
         return
-    say(f"{function['name']}  {function['url']}" + ("" if function["enabled"] else "  (disabled)"))
+    why = f": {function['disabled_reason']}" if function.get("disabled_reason") else ""
+    say(f"{function['name']}  {function['url']}" + ("" if function["enabled"] else f"  (disabled{why})"))
+    for alias, versions in function.get("aliases", {}).items():
+        say(f"  {'alias':<14} {alias} → {parts_text(versions)}")
     for key in _SHOWN:
         value = function["live"].get(key)
         if value not in (None, "", [], {}):
@@ -65,15 +69,20 @@ def show(where: Where, name: str) -> None:
 
 @click.command()
 @click.argument("name")
+@click.option("--version", help="Delete only this version, which no alias may point at.")
 @node_options
-def delete(where: Where, name: str) -> None:
-    """Delete a function. Its records and usage stay."""
+def delete(where: Where, name: str, version: str | None) -> None:
+    """Delete a function, or one version of it. Its records and usage stay."""
     with where.client() as client, suggesting(client, name):
-        client.delete(name)
+        if version:
+            client.delete_version(name, version_number(version))
+        else:
+            client.delete(name)
+    what = f"{name} version {version_number(version)}" if version else name
     if where.as_json:
-        print_json({"deleted": name})
+        print_json({"deleted": what})
     else:
-        say(f"{name} is deleted")
+        say(f"{what} is deleted")
 
 
 def _row(function: dict[str, Any]) -> tuple[object, ...]:

@@ -29,9 +29,13 @@ RECORD_WAIT_S: Final = (0.0, 0.1, 0.3, 0.6, 1.0)  # the record is there when the
 @click.option("-d", "payload", metavar="DATA", help="The payload; @FILE: of a file; -: of standard input.")
 @click.option("--path", "rest", default="", help="Path and query below the function, such as /orders?id=1.")
 @click.option("-X", "--method", default="POST", show_default=True, help="The HTTP method.")
+@click.option("--alias", "alias", help="Invoke what this alias points at, not what is live.")
+@click.option("--version", "version", help="Invoke this version, whatever points at it.")
 @click.option("--log", "with_log", is_flag=True, help="Print the log and what the run cost on standard error.")
 @node_options
-def invoke(where: Where, name: str, payload: str | None, rest: str, method: str, with_log: bool) -> int:
+def invoke(
+    where: Where, name: str, payload: str | None, rest: str, method: str, with_log: bool, **which: str | None
+) -> int:
     """Invoke a function and print the body of its answer alone.
 
     DATA is sent as JSON when it is JSON, else as text. Exit code 1: the function failed.
@@ -40,11 +44,22 @@ def invoke(where: Where, name: str, payload: str | None, rest: str, method: str,
     if rest and rest[0] not in "/?":
         rest = "/" + rest
     with where.client() as client, suggesting(client, name):
-        with client.invoke(name, body, content_type=content_type, rest=rest, method=method) as answer:
+        with client.invoke(
+            name, body, content_type=content_type, rest=rest, method=method, headers=chosen_version(**which)
+        ) as answer:
             code = _answered(answer, where)
         if with_log:
             _print_log(client, answer.headers.get("wisp-invocation-id", ""))
     return code
+
+
+def chosen_version(alias: str | None = None, version: str | None = None) -> dict[str, str]:
+    """Return the headers that name an alias or a version. Raises: `Fault("invalid_argument")` for both."""
+    if alias and version:
+        raise Fault("invalid_argument", "give --alias or --version, not both")
+    if version:
+        return {"wisp-version": version.lower().removeprefix("v")}
+    return {"wisp-alias": alias} if alias else {}
 
 
 def read_payload(payload: str | None, read_stdin: Callable[[int], bytes]) -> tuple[bytes | None, str]:
@@ -108,6 +123,7 @@ def _document(answer: httpx.Response) -> dict[str, Any]:
         "status": headers.get("wisp-status", "ok"),
         "http_status": answer.status_code,
         "content_type": headers.get("content-type", ""),
+        "version": int(headers.get("wisp-version", "0")),
         "cold": headers.get("wisp-cold") == "1",
         "run_ms": float(headers.get("wisp-run-ms", "0")),
         "billed_ms": int(headers.get("wisp-billed-ms", "0")),

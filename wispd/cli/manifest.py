@@ -17,6 +17,7 @@ FILE_NAME: Final = "wisp.toml"
 _SENT: Final = (
     *("handler", "runtime", "dialect", "env", "memory", "cpu", "timeout", "concurrency", "instances", "access"),
     *("async", "network", "description", "labels", "concurrency_reserved", "routes"),
+    "versions_kept",
 )
 KEYS: Final = (*_SENT, "layer", "dependencies")
 LATER: Final = ("secrets", "triggers")

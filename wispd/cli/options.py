@@ -65,6 +65,8 @@ def suggesting(client: NodeClient, name: str) -> Iterator[None]:
         names = []
         with contextlib.suppress(Fault):  # a token that may invoke only does not see them
             names = [function["name"] for function in client.functions()]
+        if name in names:  # something else of it was not found
+            raise
         near = nearest(name, names)
         hint = f"did you mean {near}?" if near else "`wisp list` shows what there is"
         raise Fault("not_found", f"there is no function {name!r}; {hint}", function=name) from fault

@@ -28,7 +28,8 @@ class Wishes(Struct, frozen=True, kw_only=True):
     """What the caller wants besides what the project says. `flags`: a function's document, laid over the manifest's.
 
     `dependencies`: the file that names them, "none" for no dependencies, "" for what the manifest says or is found.
-    `default_name`: for a project without a manifest; "": made of its path.
+    `default_name`: for a project without a manifest; "": made of its path. `alias` is pointed at the version, unless
+    `canary` says how `live` moves to it.
     """
 
     name: str | None = None
@@ -38,6 +39,8 @@ class Wishes(Struct, frozen=True, kw_only=True):
     dependencies: str = ""
     refresh: bool = False
     trial: bool = True
+    alias: str = "live"
+    canary: Mapping[str, Any] | None = None
 
 
 def deploy_project(client: NodeClient, path: Path, wishes: Wishes, *, told: builds.Told) -> list[Json]:
@@ -51,7 +54,7 @@ def deploy_project(client: NodeClient, path: Path, wishes: Wishes, *, told: buil
     with pack(path) as package:
         code = client.upload_package(package)
     project = Uploaded(client, path, wishes, table=table, code=code, told=told)
-    return [client.deploy(function, project.document(own)) for function, own in chosen.items()]
+    return [_placed(client, function, project.document(own), wishes) for function, own in chosen.items()]
 
 
 def deploy_address(client: NodeClient, source: Found, wishes: Wishes, *, told: builds.Told) -> list[Json]:
@@ -59,7 +62,17 @@ def deploy_address(client: NodeClient, source: Found, wishes: Wishes, *, told: b
     name = wishes.name or default_name(Path(source.name))
     code = builds.fetch_package(client, source.url, source.sha256)
     project = Uploaded(client, Path(), wishes, table=manifest.BuildTable(), code=code, told=told)
-    return [client.deploy(name, project.document({}, remote=True))]
+    return [_placed(client, name, project.document({}, remote=True), wishes)]
+
+
+def _placed(client: NodeClient, function: str, document: Json, wishes: Wishes) -> Json:
+    """Deploy one function where it was wished for."""
+    if wishes.canary is None:
+        return client.deploy(function, document, alias=wishes.alias)
+    made = client.make_version(function, document)
+    if made["live"]["number"] != made["version"]:  # else it is the first one, which is live already
+        made["rollout"] = client.start_rollout(function, dict(wishes.canary) | {"version": made["version"]})
+    return made
 
 
 class Uploaded:

@@ -6,6 +6,7 @@ import contextlib
 import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ import msgspec
 from wispd.base.errors import CODES, Fault
 from wispd.client.money import MoneyCalls
 from wispd.client.trust import trust
+from wispd.client.versions import VersionCalls
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 120.0  # a deployment may try the version for its whole initialisation
@@ -25,7 +27,7 @@ _CHUNK: Final = 1 << 18
 Json = dict[str, Any]
 
 
-class NodeClient(MoneyCalls):
+class NodeClient(MoneyCalls, VersionCalls):
     """One node's control API, one namespace. Close it, or use it as a context manager.
 
     Every call raises `Fault`: the node's own, or `unavailable` when it can't be reached.
@@ -69,10 +71,6 @@ class NodeClient(MoneyCalls):
         """Upload a zip of an installed tree; return its digest."""
         return str(self._json("POST", f"{self._base}/layers", content=_pieces(package))["layer"])
 
-    def deploy(self, name: str, document: Json) -> Json:
-        """Make a version of a function live; the same document again changes nothing."""
-        return self._json("PUT", self._function(name), json=document)
-
     def functions(self) -> list[Json]:
         """Return all functions of the namespace."""
         return self.ask_all(f"{self._base}/functions")
@@ -85,10 +83,11 @@ class NodeClient(MoneyCalls):
 
     @contextlib.contextmanager
     def invoke(
-        self, name: str, body: bytes | None, *, content_type: str, rest: str = "", method: str = "POST"
-    ) -> Iterator[httpx.Response]:
+        self, name: str, body: bytes | None, *, content_type: str, rest: str = "", method: str = "POST",
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Iterator[httpx.Response]:  # fmt: skip
         """Invoke a function; yields its answer, not yet read, whatever its status is."""
-        headers = {"content-type": content_type} if body is not None else {}
+        headers = dict(headers) | ({"content-type": content_type} if body is not None else {})
         path = f"{self._function(name)}/invoke{rest}"
         with self._reached():
             timeout = httpx.Timeout(INVOKE_S, connect=CONNECT_S)

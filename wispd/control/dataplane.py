@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from wispd.base.errors import CODES, Fault
+from wispd.model.counts import VersionCounts
 from wispd.model.entry import Entry
 from wispd.model.function import Version
 
@@ -55,6 +56,30 @@ class DataPlane:
             return msgspec.json.decode(answer, type=Trial)
         except msgspec.DecodeError as error:
             raise Fault("unavailable", f"the gateway's answer is not understood: {error}") from error
+
+    async def warm(self, version: Version, *, patience_s: float) -> int:
+        """Start what a version's function needs now, before calls go to it; return how many instances are ready.
+
+        Raises: `Fault` when none is: why it does not start, or `unavailable` after `patience_s`.
+        """
+        status, answer = await self._ask("POST", "/_wisp/warm", msgspec.json.encode(version), patience_s=patience_s)
+        if status != 200:
+            raise fault_of(status, answer)
+        return int(msgspec.json.decode(answer, type=dict[str, int]).get("ready", 0))
+
+    async def counts(self, namespace: str, name: str) -> list[VersionCounts]:
+        """Return what was counted of a function, version by version, since the gateway started."""
+        asked = msgspec.json.encode({"namespace": namespace, "name": name})
+        status, answer = await self._ask("POST", "/_wisp/counts", asked)
+        if status != 200:
+            raise fault_of(status, answer)
+        return msgspec.json.decode(answer, type=list[VersionCounts])
+
+    async def introduce(self, version: Version) -> None:
+        """Let a version be invoked that no alias points at."""
+        status, answer = await self._ask("POST", "/_wisp/version", msgspec.json.encode(version))
+        if status != 200:
+            raise fault_of(status, answer)
 
     async def announce(self, offset: int) -> bool:
         """Tell the gateway how far the journal reaches; False when it is away."""

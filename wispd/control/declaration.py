@@ -20,13 +20,14 @@ MEMORY_MIN: Final = 32 * 1024 * 1024
 TIMEOUT_MAX_S: Final = 900.0
 IDLE_MAX_S: Final = 86_400.0
 CONCURRENCY_MAX: Final = 1000
+VERSIONS_KEPT_MAX: Final = 1000
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HANDLER: Final = re.compile(r"[A-Za-z0-9_./-]{1,200}(?::[A-Za-z0-9_.]{1,200})?|", re.ASCII)
 _RUNTIME: Final = re.compile(r"python3(\.[0-9]{1,2})?", re.ASCII)
 KEYS: Final = [
     *("code", "handler", "layer", "runtime", "dialect", "env", "memory", "cpu", "timeout", "concurrency"),
     *("instances", "access", "async", "network", "routes", "description", "labels", "concurrency_reserved"),
-    *("enabled", "trial"),
+    *("enabled", "trial", "versions_kept"),
 ]
 
 
@@ -36,13 +37,19 @@ class Declaration(Struct, frozen=True, kw_only=True):
     version: Version
     concurrency_given: bool = False
     concurrency_reserved: int = -1
-    enabled: bool = True
+    enabled: bool | None = None
+    versions_kept: int = 0
     trial: bool = True
 
     def fingerprint(self) -> bytes:
         """Return what is equal exactly for equal content."""
         content = msgspec.json.encode([self.version, self.concurrency_given], order="sorted")
         return hashlib.sha256(content).digest()
+
+    def content(self) -> bytes:
+        """Return what is equal for functions that differ in their names only."""
+        version = msgspec.structs.replace(self.version, namespace="", function="")
+        return hashlib.sha256(msgspec.json.encode([version, self.concurrency_given], order="sorted")).digest()
 
     def resolved(self, dialect: str, entries: tuple[Entry, ...] = ()) -> Version:
         """Return the version with what the trial found, and the concurrency that follows from the dialect."""
@@ -82,7 +89,8 @@ def declare(document: object, *, namespace: str, name: str) -> Declaration:
         version=version,
         concurrency_given="concurrency" in given,
         concurrency_reserved=fields.whole(given, "concurrency_reserved", -1, low=-1, high=1_000_000),
-        enabled=fields.flag(given, "enabled", True),
+        enabled=fields.flag(given, "enabled", True) if "enabled" in given else None,
+        versions_kept=fields.whole(given, "versions_kept", 0, low=0, high=VERSIONS_KEPT_MAX),
         trial=fields.flag(given, "trial", True),
     )
 

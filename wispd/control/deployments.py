@@ -1,9 +1,10 @@
-"""Deploying: a declaration is checked, tried, stored, published. The old version serves until the new one is live."""
+"""Deploying: a declaration is checked, tried, stored, warmed, pointed at. The old version serves until then."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -15,8 +16,10 @@ from wispd.control.dataplane import DataPlane, Trial
 from wispd.control.declaration import Declaration, declare
 from wispd.control.names import check_name
 from wispd.control.packaging import Packages
+from wispd.control.pointing import check_alias, check_rolling
 from wispd.control.tenancy import must_exist
 from wispd.control.writer import Writer
+from wispd.model.alias import LIVE
 from wispd.model.function import Version
 from wispd.model.published import Entry, Withdrawn
 from wispd.ports.access import UploadKind
@@ -24,12 +27,14 @@ from wispd.ports.catalogue import Catalogue, Reading, Registered, Wanted
 
 Check = Callable[[Catalogue, Wanted], None]  # raises `Fault("quota_exceeded")`
 TRIALS_MAX: Final = 8  # at once; each is an instance
+WARM_EXTRA_S: Final = 30.0  # above the function's own timeout
 
 
 class Deployed(Struct, frozen=True, kw_only=True):
     """A deployment. `trial` is None when nothing new was started."""
 
     function: Registered
+    version: Version
     fresh: bool
     trial: Trial | None
 
@@ -61,37 +66,69 @@ class Deployments:
         """Return functions in the order of their names, those behind `after`."""
         return self._reading.page(check_name(namespace, "namespace"), after=after, limit=limit)
 
-    async def deploy(self, namespace: str, name: str, document: object) -> Deployed:
-        """Make what `document` declares live; idempotent: equal content is the version it was.
+    async def deploy(
+        self, namespace: str, name: str, document: object, *, alias: str = LIVE, by: str = ""
+    ) -> Deployed:
+        """Make the version that `document` declares, and point `alias` at it; "": point none at it.
+
+        Idempotent: equal content is the version it was. A function's first version is live in any case.
 
         Raises: `Fault` `invalid_argument`, `not_found` (no such upload), `init_failed` and the like (the trial;
-        HTTP 422 here), `conflict`, `unavailable`, `storage_full`; the version that was live stays live then.
+        HTTP 422 here), `conflict`, `unavailable`, `storage_full`; every alias stays where it was then.
         """
-        check_name(namespace, "namespace")
-        check_name(name)
-        declared = declare(document, namespace=namespace, name=name)
-        self._check_uploads(declared.version)
+        declared = self.declared(namespace, name, document)
+        if alias:
+            check_alias(alias)
         current = self._reading.find(namespace, name)
-        if current is not None and _is_live(current, declared):
-            return Deployed(function=current, fresh=False, trial=None)
-        trial = await self._try(self._named(declared.version)) if declared.trial else None
-        resolved = self._named(declared.resolved(trial.dialect if trial else "", trial.entries if trial else ()))
-        wanted = Wanted(
-            version=resolved,
-            fingerprint=declared.fingerprint(),
-            enabled=declared.enabled,
-            concurrency_reserved=declared.concurrency_reserved,
-        )
+        known = self._reading.versions.same(namespace, name, fingerprint=declared.fingerprint())
+        if current is not None and known is not None and _is_there(current, declared, known, alias):
+            return Deployed(function=current, version=known, fresh=False, trial=None)
+        trial = None
+        if known is None:
+            self.check_uploads(declared.version, self._reading)
+            trial = await self.tried(declared.version) if declared.trial else None
+        wanted = self.wanted(declared, known, trial, alias=alias, by=by)
+        if current is not None and alias == LIVE and declared.trial:
+            wanted = await self._warmed(wanted)
 
         def change(catalogue: Catalogue) -> tuple[tuple[Registered, bool], list[Entry]]:
-            must_exist(catalogue, namespace)
-            if self.check is not None:
-                self.check(catalogue, wanted)
-            stored, fresh = catalogue.put(wanted)
-            return (stored, fresh), [stored.published]
+            return self.put(catalogue, wanted)
 
         stored, fresh = await self._writer.apply(change)
-        return Deployed(function=stored, fresh=fresh, trial=trial)
+        fresh = fresh or (known is None and trial is not None)
+        version = self._reading.versions.same(namespace, name, fingerprint=wanted.fingerprint)
+        return Deployed(function=stored, version=version or wanted.version, fresh=fresh, trial=trial)
+
+    def declared(self, namespace: str, name: str, document: object) -> Declaration:
+        """Return what a document asks for. Raises: `Fault("invalid_argument")`."""
+        check_name(namespace, "namespace")
+        check_name(name)
+        return declare(document, namespace=namespace, name=name)
+
+    def wanted(
+        self, declared: Declaration, known: Version | None, trial: Trial | None, *, alias: str, by: str
+    ) -> Wanted:
+        """Return what the store is to keep. A version gets an id of its own: what was tried is not what serves."""
+        return Wanted(
+            version=known or self._named(declared.resolved(*((trial.dialect, trial.entries) if trial else ("",)))),
+            fingerprint=declared.fingerprint(),
+            alias=alias,
+            by=by,
+            enabled=declared.enabled,
+            concurrency_reserved=declared.concurrency_reserved,
+            versions_kept=declared.versions_kept,
+        )
+
+    def put(self, catalogue: Catalogue, wanted: Wanted) -> tuple[tuple[Registered, bool], list[Entry]]:
+        """Store it, as a change. What it refers to is looked for once more: nothing is swept away after that."""
+        must_exist(catalogue, wanted.version.namespace)
+        self.check_uploads(wanted.version, catalogue)
+        if wanted.alias == LIVE:
+            check_rolling(catalogue, wanted.version.namespace, wanted.version.function)
+        if self.check is not None:
+            self.check(catalogue, wanted)
+        stored, fresh = catalogue.put(wanted)
+        return (stored, fresh), [stored.published]
 
     async def withdraw(self, namespace: str, name: str) -> None:
         """Delete a function; raises `Fault("not_found")`."""
@@ -113,32 +150,75 @@ class Deployments:
 
         await self._writer.apply(change)
 
-    def _check_uploads(self, version: Version) -> None:
-        owns = self._reading.uploads.has
+    def check_uploads(self, version: Version, store: Reading) -> None:
+        """Raises: `Fault("not_found")` for code or a layer that is not here, or that another namespace brought."""
+        owns, layer = store.uploads.has, version.layer
         if not self._code.has(version.code) or not owns(version.namespace, "code", version.code):
             raise Fault("not_found", f"code {version.code} is not here: upload the package first", key="code")
-        layer = version.layer
         if layer and (not self._layers.has(layer) or not owns(version.namespace, "layer", layer)):
-            raise Fault("not_found", f"layer {version.layer} is not here: upload it first", key="layer")
+            raise Fault("not_found", f"layer {layer} is not here: upload it first", key="layer")
+
+    async def tried(self, version: Version) -> Trial:
+        """Start a version for trial. Raises: what it fails with, as HTTP 422."""
+        async with self._trials:
+            with _refused():
+                return await self._gateway.trial(self._named(version))
+
+    async def _warmed(self, wanted: Wanted) -> Wanted:
+        """Give the version its number, and start what it needs, while the old one serves."""
+
+        def stage(catalogue: Catalogue) -> tuple[Version, list[Entry]]:
+            self.put(catalogue, msgspec.structs.replace(wanted, alias="", enabled=None))
+            version = wanted.version
+            found = catalogue.versions.same(version.namespace, version.function, fingerprint=wanted.fingerprint)
+            assert found is not None, "what was just put is there"
+            return found, []
+
+        if wanted.version.number:
+            with _refused():
+                await self._gateway.warm(wanted.version, patience_s=wanted.version.timeout_s + WARM_EXTRA_S)
+            return wanted
+        version = await self._writer.apply(stage)
+        try:
+            with _refused():
+                await self._gateway.warm(version, patience_s=version.timeout_s + WARM_EXTRA_S)
+        except BaseException:
+            await self._forget(version)
+            raise
+        return msgspec.structs.replace(wanted, version=version)
+
+    async def _forget(self, version: Version) -> None:
+        """Take back a version that does not start: a later deployment of the same content is to be tried again."""
+
+        def change(catalogue: Catalogue) -> tuple[None, list[Entry]]:
+            with contextlib.suppress(Fault):  # gone already, or somebody uses it nevertheless
+                catalogue.versions.remove_version(version.namespace, version.function, number=version.number)
+            return None, []
+
+        await self._writer.apply(change)
 
     def _named(self, version: Version) -> Version:
-        """Return it with an id of its own: what was tried is not yet what goes live, and a version never changes."""
         return msgspec.structs.replace(version, id=to_text("ver", self._ids()))
 
-    async def _try(self, version: Version) -> Trial:
-        async with self._trials:
-            try:
-                return await self._gateway.trial(version)
-            except Fault as fault:
-                if fault.blame == "function":  # no gateway failed here: what was sent can't be started
-                    fault.http_status = 422
-                raise
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """Say with 422 that what was sent can't be started: no gateway failed here."""
+    try:
+        yield
+    except Fault as fault:
+        if fault.blame == "function":
+            fault.http_status = 422
+        raise
 
 
-def _is_live(current: Registered, declared: Declaration) -> bool:
+def _is_there(current: Registered, declared: Declaration, known: Version, alias: str) -> bool:
+    """Would a deployment change nothing?"""
     published = current.published
+    pointer = published.pointer(alias) if alias else None
     return (
-        current.fingerprint == declared.fingerprint()
-        and published.enabled == declared.enabled
+        (not alias or (pointer is not None and pointer.whole == known.number))
+        and declared.enabled in (None, published.enabled)
         and published.concurrency_reserved == declared.concurrency_reserved
+        and current.versions_kept == declared.versions_kept
     )

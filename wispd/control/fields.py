@@ -38,6 +38,14 @@ def refuse_unknown(given: Mapping[str, Any], known: list[str], prefix: str = "")
             raise refused(f"{prefix}{str(key)[:80]}", f"is no key of a function; {hint}")
 
 
+def refuse_unknown_of(document: object, keys: list[str]) -> dict[str, Any]:
+    """Return a request's object when it has these keys at most. Raises: `Fault("invalid_argument")`."""
+    if not isinstance(document, dict):
+        raise Fault("invalid_argument", "the body must be a JSON object")
+    refuse_unknown(document, keys)
+    return document
+
+
 def text(given: Mapping[str, Any], key: str, length_max: int) -> str:
     value = given.get(key, "")
     if not isinstance(value, str) or len(value) > length_max:

@@ -23,7 +23,7 @@ from wispd.ports.observer import Observer
 from wispd.ports.spending import Guard, Unguarded
 
 POOL_KEPT_S: Final = 5  # after its last instance ended: the run time estimate goes with it
-INIT_TIMEOUT_S: Final = 30.0
+INIT_S: Final = 30.0
 OVERDUE_TICK_S: Final = 0.002  # how often queued-ahead events are looked after, while there are any
 DEADLINE_TICK_S: Final = 0.025  # precision of deadlines
 _NS: Final = 1_000_000_000
@@ -267,15 +267,16 @@ class Dispatcher:
         """Drop the pools of versions that have been at zero for a while. Called by the periodic sweep."""
         limit_ns = self._clock.monotonic_ns() - POOL_KEPT_S * _NS
         for pool in self:
-            if pool.empty and not pool.version.instances_min and pool.last_used_ns < limit_ns:
+            kept = not pool.retired and (pool.version.instances_min or pool.floor)
+            if pool.empty and not kept and pool.last_used_ns < limit_ns:
                 del self.pools[pool.version.id]
                 if pool.version.memory_bytes == 0 and pool.memory_bytes != MEMORY_START:
                     self._learned[pool.version.id] = pool.memory_bytes
 
-    def check_initialisation(self) -> None:
+    def check_initialisation(self, limit_s: float = INIT_S) -> None:
         """End instances that initialise for too long. Called by the periodic sweep."""
-        limit_ns = self._clock.monotonic_ns() - int(INIT_TIMEOUT_S * _NS)
-        fault = Fault("init_failed", f"initialisation ran longer than {INIT_TIMEOUT_S:g} s")
+        limit_ns = self._clock.monotonic_ns() - int(limit_s * _NS)
+        fault = Fault("init_failed", f"initialisation ran longer than {limit_s:g} s", limit_s=limit_s)
         for pool in self:
             if pool.roster.warming:
                 for channel in list(pool.roster.channels.values()):

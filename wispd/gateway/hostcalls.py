@@ -7,6 +7,7 @@ chain of calls ends at DEPTH_MAX (Source: AWS Lambda's recursion stop at 16).
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import SystemRandom
 from typing import Final, Protocol
 
 from wisp.runtime import frames
@@ -14,10 +15,12 @@ from wisp.runtime.frames import Frame, FrameError
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.gateway.channel import Channel
+from wispd.gateway.splitting import by_chance, split
 from wispd.model.function import BUILD_FUNCTION, Published, Version
 from wispd.model.invocation import Invocation, Trigger
 
 DEPTH_MAX: Final = 16
+NAME_MAX: Final = 97  # characters of `name:alias`
 OPEN_MAX: Final = 64  # calls one instance may have open at once
 QUEUED_MAX: Final = 8  # frames in the caller's queue above which whoever answers it waits
 
@@ -35,7 +38,8 @@ class Flow(Protocol):
 class Resolver(Protocol):
     """The route table, as far as calls need it."""
 
-    def function(self, namespace: str, name: str) -> Published | None: ...
+    def addressed(self, namespace: str, text: str) -> tuple[Published, str] | None:
+        """Return the function of `name` or `name:alias`, and the alias."""
 
 
 class _Reply:
@@ -107,8 +111,10 @@ class HostCalls:
         flow: Flow,
         ids: Callable[[], bytes],
         numbers: Callable[[], int],
+        chance: Callable[[], float] | None = None,
     ) -> None:
         self._clock = clock
+        self._chance = chance or SystemRandom().random
         self._resolver = resolver
         self._flow = flow
         self._ids = ids
@@ -138,14 +144,18 @@ class HostCalls:
             )
         if caller.function == BUILD_FUNCTION:
             raise Fault("forbidden", "a build calls no functions")
-        text = name.decode("ascii", "replace")[:64]
-        target = self._resolver.function(caller.namespace, text)
-        if target is None:
-            raise Fault("not_found", f"function {text!r} is not in namespace {caller.namespace}")
-        if not target.enabled:
-            raise Fault("disabled", f"function {text!r} is disabled")
+        version = self._version(caller.namespace, name.decode("ascii", "replace")[:NAME_MAX])
         sink = _Reply(channel, frame.call, self._open, flow=self._flow)
-        return self._build(target.live, frame, block, parent=parent, sink=sink, depth=depth)
+        return self._build(version, frame, block, parent=parent, sink=sink, depth=depth)
+
+    def _version(self, namespace: str, text: str) -> Version:
+        found = self._resolver.addressed(namespace, text)
+        divided = split(*found) if found is not None else None
+        if found is None or divided is None:
+            raise Fault("not_found", f"function {text!r} is not in namespace {namespace}")
+        if not found[0].enabled:
+            raise Fault("disabled", f"function {text!r} is disabled")
+        return divided.versions[0 if divided.single else by_chance(divided.shares, self._chance())]
 
     def _build(
         self, version: Version, frame: Frame, block: bytes, *, parent: Invocation, sink: _Reply, depth: int

@@ -68,7 +68,7 @@ class Pool:
         self.arrivals = 0
         self.rate_per_s = 0.0
         self.peak_bytes = 0
-        self.retired = False
+        self.retired, self.floor = False, 0  # floor: instances started ahead of the first call
         self.last_fault: Fault | None = None
         self.last_used_ns = clock.monotonic_ns()
 
@@ -169,7 +169,7 @@ class Pool:
             starting=roster.starting + roster.warming,
             hot=sum(1 for c in roster.channels.values() if c.hot) if self.concurrency > 1 else 0,
             spare=roster.spare(),
-            minimum=0 if self.retired or roster.unkept else self.version.instances_min,
+            minimum=0 if self.retired or roster.unkept else max(self.version.instances_min, self.floor),
             maximum=self.version.instances_max,
         )
 

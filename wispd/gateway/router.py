@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 
 from wispd.gateway.limits import PublishedLimits
 from wispd.gateway.routes import RouteTree
+from wispd.model.alias import ALIAS_LABEL, ALIAS_MARK, LIVE
 from wispd.model.budget import Budget, BudgetRemoved, Quota
-from wispd.model.function import Published, Route, Withdrawn
+from wispd.model.function import Published, Route, Version, Withdrawn
 from wispd.model.published import Entry, Token, decode
 
 DEFAULT_NAMESPACE: Final = "default"
@@ -21,6 +22,7 @@ RESERVED: Final = frozenset({b"fn", b"async", b"events", b"_wisp"})  # first seg
 
 _CACHED_MAX: Final = 8_192
 _CACHED_KEY_MAX: Final = 256
+LEARNED_MAX: Final = 256  # versions that no alias points at, and that somebody invokes by number
 
 
 class Match(NamedTuple):
@@ -32,6 +34,7 @@ class Match(NamedTuple):
     function: Published | None
     mount: int
     allow: tuple[str, ...] = ()
+    alias: str = LIVE
 
 
 class RouteTable:
@@ -43,7 +46,9 @@ class RouteTable:
         self._functions: dict[str, bytes | Published] = {}  # "namespace/name" in lower case → line or entry
         self._routes = RouteTree()
         self._cache: dict[tuple[bytes, bytes, bytes], Match] = {}
+        self._altered: set[str] | None = set()  # keys since the last `altered`; None: all
         self._special: set[str] = set()  # keys of functions with a minimum of instances or a reserved share
+        self._learned: dict[tuple[str, str, int], Version] = {}  # the latest last
         self.tokens: dict[str, Token] = {}
         self.limits = PublishedLimits()
         self.generation = 0  # grows with every change of functions and routes
@@ -68,10 +73,35 @@ class RouteTable:
         found = [self.function(*key.split("/", 1)) for key in islice(self._functions, count)]
         return [entry for entry in found if entry is not None]
 
+    def addressed(self, namespace: str, text: str) -> tuple[Published, str] | None:
+        """Return the function of `name` or `name:alias`, and the alias."""
+        name, mark, alias = text.partition(ALIAS_MARK)
+        function = self.function(namespace, name)
+        if function is None or (mark and function.pointer(alias) is None):
+            return None
+        return function, alias if mark else LIVE
+
+    def learn(self, version: Version) -> None:
+        """Remember a version that no alias points at."""
+        key = (version.namespace, version.function, version.number)
+        self._learned.pop(key, None)
+        if len(self._learned) >= LEARNED_MAX:
+            del self._learned[next(iter(self._learned))]
+        self._learned[key] = version
+
+    def version(self, function: Published, number: int) -> Version | None:
+        """Return a version that an alias points at or that was learned."""
+        return function.version(number) or self._learned.get((function.namespace, function.name, number))
+
     def special(self) -> list[Published]:
         """Return the functions that ask for something before they are called: instances kept, a share reserved."""
         found = [self.function(*key.split("/", 1)) for key in sorted(self._special)]
         return [entry for entry in found if entry is not None]
+
+    def altered(self) -> set[str] | None:
+        """Return the keys of functions that changed since the last time; None: look at all."""
+        found, self._altered = self._altered, set()
+        return found
 
     def declared(self, host: bytes) -> bool:
         """Is `host` (lower-case, no port) one this node was told about, by `domain` or by a route?"""
@@ -95,9 +125,9 @@ class RouteTable:
         segments = path.split(b"/")[1:]
         labels = self._labels(host)
         if labels:  # a function's own host first, so that no route of another one can take it over
-            function = self._by_labels(labels)
-            if function is not None:
-                return Match(function, 0)
+            found = self._by_labels(labels)
+            if found is not None:
+                return Match(found[0], 0, alias=found[1])
             if not self._routes.knows(host):
                 return None
         if segments[0] == b"fn":
@@ -118,16 +148,22 @@ class RouteTable:
                 return host[: -len(suffix)].split(b".")
         return []
 
-    def _by_labels(self, labels: list[bytes]) -> Published | None:
+    def _by_labels(self, labels: list[bytes]) -> tuple[Published, str] | None:
+        """Return what `<function>` or `<alias>--<function>` names; a function of that very name comes first."""
         if len(labels) > 2 or not all(label.isascii() for label in labels):
             return None
         namespace = labels[1].decode() if len(labels) == 2 else DEFAULT_NAMESPACE
-        return self.function(namespace, labels[0].decode())
+        name = labels[0].decode()
+        function = self.function(namespace, name)
+        if function is not None:
+            return function, LIVE
+        alias, mark, name = name.partition(ALIAS_LABEL)
+        return self.addressed(namespace, f"{name}{ALIAS_MARK}{alias}") if mark else None
 
     def _by_mount(self, segments: list[bytes]) -> Match | None:
         name = segments[1] if len(segments) > 1 else b""
-        function = self.function(DEFAULT_NAMESPACE, name.decode("ascii", "replace")) if name else None
-        return Match(function, len(MOUNT) + len(name)) if function is not None else None
+        found = self.addressed(DEFAULT_NAMESPACE, name.decode("ascii", "replace")) if name else None
+        return Match(found[0], len(MOUNT) + len(name), alias=found[1]) if found is not None else None
 
     # ── writing ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,6 +185,7 @@ class RouteTable:
         self._functions = other._functions
         self._routes = other._routes
         self._special = other._special
+        self._altered = None
         self.tokens.clear()
         self.tokens.update(other.tokens)
         self.limits.replace(other.limits)
@@ -159,20 +196,21 @@ class RouteTable:
         if key in self._functions:
             self._unroute(key)
         self._functions[key] = line
-        if entry.live.instances_min or entry.concurrency_reserved >= 0:
+        minimum = any(version.instances_min for version in (entry.live, *entry.others))
+        if minimum or entry.concurrency_reserved >= 0:
             self._special.add(key)
         else:
             self._special.discard(key)
         for route in entry.live.routes:
             self._routes.add(route, key)
-        self._changed()
+        self._changed(key)
 
     def _withdraw(self, key: str) -> None:
         if key in self._functions:
             self._unroute(key)
             del self._functions[key]
             self._special.discard(key)
-            self._changed()
+            self._changed(key)
 
     def _unroute(self, key: str) -> None:
         namespace, _, name = key.partition("/")
@@ -181,6 +219,8 @@ class RouteTable:
         for route in routes:
             self._routes.remove(route, key)
 
-    def _changed(self) -> None:
+    def _changed(self, key: str = "") -> None:
+        if key and self._altered is not None:
+            self._altered.add(key)
         self.generation += 1
         self._cache.clear()

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from wispd.model.alias import LIVE, Pointer, whole
 from wispd.model.entry import Entry
 
 Access = Literal["", "public", "token", "private"]
@@ -69,13 +70,35 @@ class Version(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Published(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the data plane knows of one function: enough to serve it without the control plane."""
+    """What the data plane knows of one function: enough to serve it without the control plane.
+
+    `live` is the version with the largest part of the alias `live`; the function's routes are its routes. `pointers`
+    are all other aliases, and `live` where it is divided; `others` are the versions that these need besides `live`.
+    """
 
     namespace: str
     name: str
     live: Version
     enabled: bool = True
+    disabled_reason: str = ""
     concurrency_reserved: int = -1  # share of the namespace's concurrency; -1: none reserved; 0: off
+    pointers: tuple[Pointer, ...] = ()
+    others: tuple[Version, ...] = ()
+
+    def pointer(self, alias: str) -> Pointer | None:
+        """Return what an alias points at; None when there is no such alias."""
+        for pointer in self.pointers:
+            if pointer.alias == alias:
+                return pointer
+        return whole(LIVE, self.live.number) if alias == LIVE else None
+
+    def version(self, number: int) -> Version | None:
+        """Return a version that some alias points at."""
+        return next((one for one in (self.live, *self.others) if one.number == number), None)
+
+    def serves(self, version_id: str) -> bool:
+        """Does an alias point at this version?"""
+        return self.live.id == version_id or any(one.id == version_id for one in self.others)
 
 
 class Withdrawn(Struct, frozen=True, kw_only=True):

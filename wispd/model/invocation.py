@@ -75,6 +75,7 @@ class Invocation:
     """
 
     __slots__ = (
+        "answer_lines",
         "attempt",
         "billed_ns",
         "body_done",
@@ -166,6 +167,7 @@ class Invocation:
         self.trace = b""  # the function's traceback, for the record only
         self.log = b""
         self.log_dropped = 0
+        self.answer_lines = b""  # header lines that the door adds to the answer
 
     def keep_open(self, now_ns: int) -> None:
         """A stream of events has said something: it may be silent for so long again, instead of until its timeout."""

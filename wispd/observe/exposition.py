@@ -58,12 +58,22 @@ def _invocations(snapshot: Snapshot) -> Iterable[Family]:
                 calls.add_metric((series.namespace, series.function, status.word), series.statuses[status])
         buckets, sum_s = _buckets(series.elapsed)
         duration.add_metric((series.namespace, series.function), buckets, sum_s)
+    versions = CounterMetricFamily(
+        "wisp_version_invocations",
+        "Invocations of functions that several versions were called of; version 0: the older ones",
+        labels=("namespace", "function", "version", "status"),
+    )
+    for series in snapshot.versions:
+        for status in Status:
+            if series.statuses[status]:
+                labels = (series.namespace, series.function, str(series.version), status.word)
+                versions.add_metric(labels, series.statuses[status])
     errors = CounterMetricFamily("wisp_errors", "Errors by code, refusals included", labels=("code",))
     for code, count in snapshot.errors.items():
         errors.add_metric((code,), count)
     throttles = CounterMetricFamily("wisp_throttles", "Calls refused above the concurrency limit")
     throttles.add_metric((), snapshot.throttles)
-    return calls, duration, errors, throttles
+    return calls, duration, versions, errors, throttles
 
 
 def _instances(snapshot: Snapshot) -> Iterable[Family]:

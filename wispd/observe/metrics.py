@@ -12,13 +12,17 @@ from typing import Final
 from msgspec import Struct
 
 from wispd.model.budget import BudgetState
+from wispd.model.counts import VersionCounts
 from wispd.model.invocation import Status
 
 FUNCTIONS_MAX: Final = 1000  # functions with a label of their own; the rest count under OTHER
 OTHER: Final = "_other"
+VERSIONS_MAX: Final = 4  # versions of one function that are counted apart; older ones count together
 CODES_MAX: Final = 100
+ANSWERED_5XX: Final = len(Status)
 BUCKET_NS: Final = 50_000  # upper bound of the first bucket; each next one is twice as wide
 BUCKETS: Final = 24  # the last bound is 50 µs × 2²³ = 419 s
+_FAILED: Final = (Status.ERROR, Status.TIMEOUT, Status.MEMORY_EXHAUSTED, Status.INSTANCE_LOST)
 SUM: Final = 64  # where a histogram keeps its sum; durations stay below 2⁶³ ns, so their counts stay below it
 
 
@@ -39,13 +43,36 @@ def add(to: Histogram, duration_ns: int) -> None:
     to[SUM] += duration_ns
 
 
+def bounds_ns() -> list[int]:
+    """Return the upper bounds of a histogram's buckets; the last bucket has none."""
+    return [BUCKET_NS << index for index in range(BUCKETS)]
+
+
 class Series(Struct):
-    """The counters of one function."""
+    """The counters of one version, or (version 0) of a function or what is left of its older versions."""
 
     namespace: str
     function: str
-    statuses: list[int]  # by number of `Status`
+    statuses: list[int]  # by number of `Status`, and at `ANSWERED_5XX` answers that say that something failed
     elapsed: Histogram
+    version: int = 0
+
+    def add(self, other: Series) -> None:
+        """Add another's counts."""
+        for index, count in enumerate(other.statuses):
+            self.statuses[index] += count
+        for index, count in enumerate(other.elapsed):
+            self.elapsed[index] += count
+
+    def counts(self) -> VersionCounts:
+        """Return what a rollout looks at."""
+        failed = self.statuses[ANSWERED_5XX] + sum(self.statuses[status] for status in _FAILED)
+        calls = self.statuses[Status.OK] + sum(self.statuses[status] for status in _FAILED)
+        return VersionCounts(number=self.version, calls=calls, failed=failed, buckets=self.elapsed[: BUCKETS + 1])
+
+
+def _empty(namespace: str, function: str, version: int = 0) -> Series:
+    return Series(namespace, function, [0] * (len(Status) + 1), histogram(), version)
 
 
 class Gauges(Struct, kw_only=True):
@@ -57,9 +84,13 @@ class Gauges(Struct, kw_only=True):
 
 
 class Snapshot(Struct, kw_only=True):
-    """All counters since the gateway started. Shares the live lists: encode it before anything else happens."""
+    """All counters since the gateway started. Shares the live lists: encode it before anything else happens.
+
+    `series` are functions; `versions` are those of functions that several versions were called of.
+    """
 
     series: list[Series]
+    versions: list[Series] = []
     errors: dict[str, int]
     queue: Histogram
     cold_pooled: Histogram
@@ -77,8 +108,9 @@ class GatewayMetrics:
     """Counters of one gateway process."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[str, str], Series] = {}
-        self._other = Series("", OTHER, [0] * len(Status), histogram())
+        self._functions: dict[tuple[str, str], dict[int, Series]] = {}  # version → its counters; 0: older ones
+        self._other = _empty("", OTHER)
+        self.folded: Callable[[Series], None] = lambda _: None  # hears of counters that are no longer incremented
         self.errors: dict[str, int] = {}
         self.queue = histogram()
         self.cold_pooled = histogram()
@@ -91,15 +123,33 @@ class GatewayMetrics:
         self.gauges: Callable[[], Gauges] = Gauges
         self.budgets: Callable[[], list[BudgetState]] = list
 
-    def series(self, namespace: str, function: str) -> Series:
-        """Return the counters of a function, which the caller may keep and increment."""
-        found = self._series.get((namespace, function))
-        if found is None:
-            if len(self._series) >= FUNCTIONS_MAX:
+    def series(self, namespace: str, function: str, version: int) -> Series:
+        """Return the counters of a version, which the caller may keep and increment until `folded` names them."""
+        versions = self._functions.get((namespace, function))
+        if versions is None:
+            if len(self._functions) >= FUNCTIONS_MAX:
                 return self._other
-            found = Series(namespace, function, [0] * len(Status), histogram())
-            self._series[namespace, function] = found
+            versions = self._functions[namespace, function] = {}
+        found = versions.get(version)
+        if found is None:
+            found = versions[version] = _empty(namespace, function, version)
+            if len(versions) > VERSIONS_MAX + (0 in versions):
+                self._fold(versions)
         return found
+
+    def counts(self, namespace: str, function: str) -> list[VersionCounts]:
+        """Return the counts of a function's versions."""
+        versions = self._functions.get((namespace, function), {})
+        return [series.counts() for number, series in versions.items() if number]
+
+    def _fold(self, versions: dict[int, Series]) -> None:
+        """Let the version that was seen first count with the older ones."""
+        oldest = versions.pop(next(number for number in versions if number))
+        rest = versions.get(0)
+        if rest is None:
+            rest = versions[0] = _empty(oldest.namespace, oldest.function)
+        rest.add(oldest)
+        self.folded(oldest)
 
     def error(self, code: str) -> None:
         """Count one error; codes come from the platform's table, so they are few."""
@@ -116,7 +166,8 @@ class GatewayMetrics:
         """Return everything, O(functions) without copying counts."""
         other = [self._other] if any(self._other.statuses) else []
         return Snapshot(
-            series=[*self._series.values(), *other],
+            series=[*map(_whole, self._functions.values()), *other],
+            versions=[one for versions in self._functions.values() if len(versions) > 1 for one in versions.values()],
             errors=self.errors,
             queue=self.queue,
             cold_pooled=self.cold_pooled,
@@ -129,3 +180,14 @@ class GatewayMetrics:
             gauges=self.gauges(),
             budgets=self.budgets(),
         )
+
+
+def _whole(versions: dict[int, Series]) -> Series:
+    """Return the counters of a function."""
+    first = next(iter(versions.values()))
+    if len(versions) == 1:
+        return first
+    total = _empty(first.namespace, first.function)
+    for one in versions.values():
+        total.add(one)
+    return total

@@ -21,7 +21,7 @@ from wispd.observe.entries import (
     pack_log,
     pack_metered,
 )
-from wispd.observe.metrics import BUCKET_NS, SUM, GatewayMetrics, Series, add
+from wispd.observe.metrics import ANSWERED_5XX, BUCKET_NS, SUM, GatewayMetrics, Series, add
 from wispd.observe.segments import SegmentWriter
 
 LOG_MAX: Final = 1_048_576  # log bytes recorded of one invocation
@@ -115,6 +115,7 @@ class GatewayObserver:
         ] = {}  # calls above a limit by (namespace, function); taken by the meter
         self._queue = metrics.queue
         metrics.records_dropped = lambda: writer.dropped
+        metrics.folded = self._forget
 
     def finished(self, invocation: Invocation) -> None:
         """Record the invocation's end."""
@@ -129,6 +130,8 @@ class GatewayObserver:
             if queue_ns < 0:  # noqa: PLR1730  (max() costs 60 ns here)
                 queue_ns = 0
             slot.statuses[invocation.status] += 1
+            if invocation.http_status >= 500 and invocation.status == _OK:
+                slot.statuses[ANSWERED_5XX] += 1
             histogram = slot.elapsed
             histogram[(elapsed_ns // BUCKET_NS).bit_length()] += 1
             histogram[SUM] += elapsed_ns
@@ -208,7 +211,7 @@ class GatewayObserver:
             self._declared += 1
             declared = Declared(self._declared, version.number, version.namespace, version.function, version.id)
             slot = self._slots[version.id] = _Slot(
-                declared, self._metrics.series(version.namespace, version.function)
+                declared, self._metrics.series(version.namespace, version.function, version.number)
             )
         writer = self._writer
         if slot.generation != writer.generation:
@@ -216,6 +219,11 @@ class GatewayObserver:
             if writer.append(entry) or (writer.rotate() and writer.append(entry)):
                 slot.generation = writer.generation
         return slot
+
+    def _forget(self, series: Series) -> None:
+        """These counters are closed: whoever has them is to ask anew."""
+        for version_id in [key for key, slot in self._slots.items() if slot.statuses is series.statuses]:
+            del self._slots[version_id]
 
     def _append(self, slot: _Slot, version: Version, body: bytes) -> None:
         if slot.generation != self._writer.generation or not self._writer.append(body):

@@ -8,29 +8,43 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from wispd.model.alias import LIVE
 from wispd.model.function import Published, Version
 from wispd.model.published import Entry
 from wispd.ports.access import Credentials, Namespaces, Uploads
 from wispd.ports.audit import Audit
 from wispd.ports.limits import Limits
+from wispd.ports.rollouts import RolloutReading, Rollouts
+from wispd.ports.versions import VersionReading, Versions
 
 
 class Registered(Struct, frozen=True, kw_only=True):
-    """A function as it is stored. `fingerprint` is that of its live version's declaration."""
+    """A function as it is stored. `fingerprint` is that of its live version's declaration.
+
+    `versions_kept` is how many versions it keeps besides those in use; 0: what the node says.
+    """
 
     published: Published
     fingerprint: bytes
     created_us: int
     updated_us: int
+    versions_kept: int = 0
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """What a deployment makes live: `version.number` is set by the store."""
+    """What a deployment asks for: `version.number` is set by the store.
+
+    `alias` is pointed at the version, and `live` too where the function is new; "": none is moved. `enabled` None:
+    as it is.
+    """
 
     version: Version
     fingerprint: bytes
-    enabled: bool = True
+    alias: str = LIVE
+    by: str = ""
+    enabled: bool | None = None
     concurrency_reserved: int = -1
+    versions_kept: int = 0
 
 
 class Reading(Protocol):
@@ -52,6 +66,12 @@ class Reading(Protocol):
     def limits(self) -> Limits:
         """Budgets and quotas."""
 
+    @property
+    def versions(self) -> VersionReading: ...
+
+    @property
+    def rollouts(self) -> RolloutReading: ...
+
     def find(self, namespace: str, name: str) -> Registered | None: ...
 
     def page(self, namespace: str, *, after: str, limit: int) -> list[Registered]:
@@ -70,8 +90,14 @@ class Catalogue(Reading, Protocol):
     Raises: `Fault` `conflict`, `storage_full`, `unavailable`.
     """
 
+    @property
+    def versions(self) -> Versions: ...
+
+    @property
+    def rollouts(self) -> Rollouts: ...
+
     def put(self, wanted: Wanted) -> tuple[Registered, bool]:
-        """Make a version live; True when it is new. Equal content is the version it was.
+        """Store a version and point an alias at it; True when it is new. Equal content is the version it was.
 
         Raises: `Fault("conflict")` for a name that differs in case only, and for a route that another function has.
         """

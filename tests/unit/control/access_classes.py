@@ -42,6 +42,20 @@ CLASSES = {
     f"DELETE {_NS}/functions/{{name}}": "change",
     **{f"{verb} {_INVOKE}": "call" for verb in _CALLS},
     **{f"{verb} {_INVOKE}/{{rest:path}}": "call" for verb in _CALLS},
+    # versions, aliases, rollouts
+    **{
+        f"GET {_NS}/functions/{{name}}/{what}": "look"
+        for what in ("versions", "versions/{number}", "aliases", "aliases/{alias}", "history", "rollout")
+    },
+    f"POST {_NS}/functions/{{name}}/versions": "change",
+    f"DELETE {_NS}/functions/{{name}}/versions/{{number}}": "change",
+    f"PUT {_NS}/functions/{{name}}/aliases/{{alias}}": "change",
+    f"DELETE {_NS}/functions/{{name}}/aliases/{{alias}}": "change",
+    f"POST {_NS}/functions/{{name}}/rollback": "change",
+    f"PUT {_NS}/functions/{{name}}/enabled": "change",
+    f"POST {_NS}/functions/{{name}}/rollout": "change",
+    f"POST {_NS}/functions/{{name}}/rollout/abort": "change",
+    f"POST {_NS}/functions/{{name}}/rollout/promote": "change",
     # what ran
     "GET /v1/invocations/{invocation_id}": "look",
     f"GET {_NS}/invocations": "look",

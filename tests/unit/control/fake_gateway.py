@@ -19,6 +19,7 @@ class FakeGateway:
         self.path = data_dir / "run" / "gateway.sock"
         self.requests: list[Request] = []
         self.trial: Answer = (200, {}, json.dumps({"dialect": "native", "init_ms": 1.5}).encode())
+        self.warm: Answer = (200, {}, b'{"ready": 1}')
         self.status: dict[str, Any] = {"launcher": True, "state": "serving"}
         self.metrics = b"wisp_of_the_gateway 1\n"
         self._server: asyncio.Server | None = None
@@ -52,6 +53,10 @@ class FakeGateway:
         method, target, headers, body = request
         if target == "/_wisp/trial":
             return self.trial
+        if target == "/_wisp/warm":
+            return self.warm
+        if target == "/_wisp/version":
+            return 200, {}, b"{}"
         if target == "/_wisp/published":
             return 200, {}, body
         if target == "/_wisp/status":

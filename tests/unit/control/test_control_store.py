@@ -11,9 +11,11 @@ from wispd.adapters.store import control_schema
 from wispd.adapters.store.control import ControlStore
 from wispd.base.clock import VirtualClock
 from wispd.base.errors import Fault
+from wispd.model.alias import whole
 from wispd.model.function import Route, Version
 from wispd.model.published import Token
 from wispd.ports.catalogue import Wanted
+from wispd.ports.versions import Cause
 
 
 def opened(data_dir: Path) -> ControlStore:
@@ -79,13 +81,14 @@ def test_a_refused_change_leaves_the_others_of_its_group(tmp_path: Path) -> None
     store.close()
 
 
-def test_old_versions_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wispd.adapters.store.control.VERSIONS_MAX", 3)
-    store = opened(tmp_path)
+def test_old_versions_are_forgotten_but_never_one_that_an_alias_points_at(tmp_path: Path) -> None:
+    store = ControlStore(tmp_path, VirtualClock(), node_id=bytes(16), epoch=3, versions_kept=3)
     for number in range(10):
         store.put(wanted("a", bytes([number])))
+        if number == 1:
+            store.versions.point("n", "a", pointer=whole("beta", 2), cause=Cause(why="test"))
     kept = store._connection.execute("SELECT number FROM versions ORDER BY number").fetchall()
-    assert kept == [(8,), (9,), (10,)]
+    assert kept == [(2,), (7,), (8,), (9,), (10,)]
     store.rollback()
     store.close()
 

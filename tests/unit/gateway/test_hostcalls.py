@@ -22,9 +22,12 @@ class Functions:
     def __init__(self) -> None:
         self.known: dict[str, Version] = {"caller": CALLER, "other": OTHER}
 
-    def function(self, namespace: str, name: str) -> Published | None:
+    def addressed(self, namespace: str, text: str) -> tuple[Published, str] | None:
+        name, _, alias = text.partition(":")
         live = self.known.get(name) if namespace == "default" else None
-        return Published(namespace=namespace, name=name, live=live, enabled=name != "off") if live else None
+        if live is None:
+            return None
+        return Published(namespace=namespace, name=name, live=live, enabled=name != "off"), alias or "live"
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_what_is_counted_is_what_is_read() -> None:
     metrics.gauges = lambda: Gauges(
         instances={"ready": 2, "busy": 1}, memory_reserved_bytes=64, memory_budget_bytes=128
     )
-    series = metrics.series("default", 'we"ird\n')
+    series = metrics.series("default", 'we"ird\n', 1)
     series.statuses[Status.OK] += 3
     for duration_ns in (10_000, 60_000, 10**13):
         add(series.elapsed, duration_ns)
@@ -61,7 +61,7 @@ def test_without_a_gateway_the_text_says_so() -> None:
 def test_labels_are_bounded() -> None:
     metrics = GatewayMetrics()
     for number in range(FUNCTIONS_MAX + 500):
-        metrics.series("default", f"f{number}").statuses[Status.OK] += 1
+        metrics.series("default", f"f{number}", 1).statuses[Status.OK] += 1
     shot = metrics.snapshot()
     assert len(shot.series) == FUNCTIONS_MAX + 1
     assert shot.series[-1].function == OTHER

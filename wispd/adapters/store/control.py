@@ -12,16 +12,21 @@ from wispd.adapters.store.control_access import CredentialStore, NamespaceStore,
 from wispd.adapters.store.control_audit import AuditStore
 from wispd.adapters.store.control_builds import BuildStore
 from wispd.adapters.store.control_limits import LimitStore
+from wispd.adapters.store.control_rollouts import RolloutStore
 from wispd.adapters.store.control_session import Session, told
+from wispd.adapters.store.control_versions import VersionStore
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
+from wispd.model.alias import LIVE, whole
 from wispd.model.function import Published, Version
 from wispd.model.published import Entry
 from wispd.ports.catalogue import Registered, Wanted
+from wispd.ports.versions import Cause
 
-VERSIONS_MAX: Final = 1000  # of one function; older ones are forgotten
+VERSIONS_KEPT: Final = 100  # of one function, besides those that are in use
 _SELECT: Final = """
-SELECT f.namespace, f.name, f.enabled, f.concurrency_reserved, f.created_us, f.updated_us, v.fingerprint, v.content
+SELECT f.namespace, f.name, f.enabled, f.concurrency_reserved, f.created_us, f.updated_us, v.fingerprint, v.content,
+    f.disabled_reason, f.versions_kept, f.id, f.divided
 FROM functions f JOIN versions v ON v.id = f.live
 """
 _decoder = msgspec.json.Decoder(Version)
@@ -30,7 +35,9 @@ _decoder = msgspec.json.Decoder(Version)
 class ControlStore:
     """Implements `wispd.ports.catalogue.Catalogue`. One thread at a time."""
 
-    def __init__(self, data_dir: Path, clock: Clock, *, node_id: bytes, epoch: int) -> None:
+    def __init__(
+        self, data_dir: Path, clock: Clock, *, node_id: bytes, epoch: int, versions_kept: int = VERSIONS_KEPT
+    ) -> None:
         self._session = Session(data_dir, clock, source=(node_id, epoch))
         self._connection = self._session.connection
         self.credentials = CredentialStore(self._session)
@@ -40,16 +47,19 @@ class ControlStore:
         self.together = self._session.change  # several changes: all of them, or none
         self.builds = BuildStore(self._session)
         self.limits = LimitStore(self._session)
+        self._versions_kept = versions_kept
+        self.versions = VersionStore(self._session)
+        self.rollouts = RolloutStore(self._session)
 
     def find(self, namespace: str, name: str) -> Registered | None:
         rows = self._session.rows(
             _SELECT + "WHERE f.namespace = ? AND f.key = ? AND f.name = ?", namespace, name.lower(), name
         )
-        return _registered(rows[0]) if rows else None
+        return self._registered(rows[0]) if rows else None
 
     def page(self, namespace: str, *, after: str, limit: int) -> list[Registered]:
         where = "WHERE f.namespace = ? AND f.key > ? ORDER BY f.key LIMIT ?"
-        return [_registered(row) for row in self._session.rows(_SELECT + where, namespace, after.lower(), limit)]
+        return [self._registered(row) for row in self._session.rows(_SELECT + where, namespace, after.lower(), limit)]
 
     def count(self) -> int:
         return int(self._session.rows("SELECT count(*) FROM functions WHERE live IS NOT NULL")[0][0])
@@ -60,17 +70,20 @@ class ControlStore:
         yield from self.limits.quotas()
         with told():
             for row in self._connection.execute(_SELECT + "ORDER BY f.id"):
-                yield _registered(row).published
+                yield self._registered(row).published
 
     def put(self, wanted: Wanted) -> tuple[Registered, bool]:
         with self._session.change():
-            function, last = self._function(wanted)
+            function, last, present = self._function(wanted)
             version, fresh = self._version(function, last, wanted)
-            self._routes(function, version)
-            self._connection.execute(
-                "UPDATE functions SET live = ?, enabled = ?, concurrency_reserved = ?, updated_us = ? WHERE id = ?",
-                (version.id, wanted.enabled, wanted.concurrency_reserved, self._session.now_us(), function),
-            )
+            cause = Cause(why="deployed", by=wanted.by)
+            aliases = ({wanted.alias} if present else {wanted.alias, LIVE}) - {""}
+            if aliases:
+                self._settings(function, wanted)
+            for alias in sorted(aliases):
+                self.versions.shift(function, whole(alias, version.number), cause)
+            if fresh:
+                self.versions.forget(function, kept=wanted.versions_kept or self._versions_kept)
         found = self.find(version.namespace, version.function)
         assert found is not None, "what was just put is there"
         return found, fresh
@@ -82,11 +95,9 @@ class ControlStore:
         if not rows:
             return False
         with self._session.change():
-            execute = self._connection.execute
-            execute("DELETE FROM routes WHERE function = ?", rows[0])
-            execute("DELETE FROM versions WHERE function = ?", rows[0])
-            execute(
-                "UPDATE functions SET live = NULL, updated_us = ? WHERE id = ?", (self._session.now_us(), rows[0][0])
+            self.versions.drop(rows[0][0])
+            self._session.execute(
+                "UPDATE functions SET live = NULL, updated_us = ? WHERE id = ?", self._session.now_us(), rows[0][0]
             )
         return True
 
@@ -99,8 +110,8 @@ class ControlStore:
     def close(self) -> None:
         self._session.close()
 
-    def _function(self, wanted: Wanted) -> tuple[int, int]:
-        """Return the function's row and its last version number; makes the row where there is none."""
+    def _function(self, wanted: Wanted) -> tuple[int, int, bool]:
+        """Return the function's row (made if need be), its last version number, and whether it is deployed."""
         namespace, name = wanted.version.namespace, wanted.version.function
         rows = self._session.rows(
             "SELECT id, last_number, name, live FROM functions WHERE namespace = ? AND key = ?",
@@ -115,13 +126,13 @@ class ControlStore:
                 )
             if present != name:
                 self._connection.execute("UPDATE functions SET name = ? WHERE id = ?", (name, number))
-            return number, last
+            return number, last, live is not None
         self._connection.execute(
             "INSERT INTO functions (namespace, name, key, enabled, concurrency_reserved, last_number, created_us, "
             "updated_us, node_id, epoch) VALUES (?, ?, ?, 1, -1, 0, ?, ?, ?, ?)",
             (namespace, name, name.lower(), self._session.now_us(), self._session.now_us(), *self._session.source),
         )
-        return self._connection.last_insert_rowid(), 0
+        return self._connection.last_insert_rowid(), 0, False
 
     def _version(self, function: int, last: int, wanted: Wanted) -> tuple[Version, bool]:
         same = self._session.rows(
@@ -132,37 +143,38 @@ class ControlStore:
         version = msgspec.structs.replace(wanted.version, number=last + 1, created_us=self._session.now_us())
         content = msgspec.json.encode(version)
         row = (version.id, function, last + 1, wanted.fingerprint, content, version.created_us, *self._session.source)
-        self._connection.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self._connection.execute("INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, wanted.by))
         self._connection.execute("UPDATE functions SET last_number = ? WHERE id = ?", (last + 1, function))
-        if last >= VERSIONS_MAX:
-            self._connection.execute(
-                "DELETE FROM versions WHERE function = ? AND number <= ?", (function, last + 1 - VERSIONS_MAX)
-            )
         return version, True
 
-    def _routes(self, function: int, version: Version) -> None:
-        """Give the function its routes, which nobody else may have."""
-        self._connection.execute("DELETE FROM routes WHERE function = ?", (function,))
-        for route in version.routes:
-            taken = self._session.rows(
-                "SELECT f.namespace, f.name FROM routes r JOIN functions f ON f.id = r.function "
-                "WHERE r.host = ? AND r.method = ? AND r.path = ?",
-                *(route.host, route.method, route.path),
-            )
-            if taken:
-                shown = f"{route.method or 'any'} {route.host}{route.path}"
-                raise Fault("conflict", f"the route {shown} belongs to function {taken[0][1]!r} in {taken[0][0]!r}")
-            row = (route.host, route.method, route.path, function)
-            self._connection.execute("INSERT INTO routes VALUES (?, ?, ?, ?)", row)
+    def _settings(self, function: int, wanted: Wanted) -> None:
+        """Keep what belongs to the function and not to the version. `enabled` None: as it is."""
+        self._session.execute(
+            "UPDATE functions SET concurrency_reserved = ?, versions_kept = ?, updated_us = ?, "
+            "enabled = coalesce(?, enabled), disabled_reason = iif(?, '', disabled_reason) WHERE id = ?",
+            *(wanted.concurrency_reserved, wanted.versions_kept, self._session.now_us()),
+            *(wanted.enabled, wanted.enabled, function),
+        )
 
-
-def _registered(row: tuple[Any, ...]) -> Registered:
-    namespace, name, enabled, reserved, created_us, updated_us, fingerprint, content = row
-    published = Published(
-        namespace=namespace,
-        name=name,
-        live=_decoder.decode(content),
-        enabled=bool(enabled),
-        concurrency_reserved=reserved,
-    )
-    return Registered(published=published, fingerprint=fingerprint, created_us=created_us, updated_us=updated_us)
+    def _registered(self, row: tuple[Any, ...]) -> Registered:
+        namespace, name, enabled, reserved, created_us, updated_us, fingerprint, content, *more = row
+        reason, kept, function, divided = more
+        live = _decoder.decode(content)
+        pointers, others = self.versions.published(function, live.number) if divided else ((), ())
+        published = Published(
+            namespace=namespace,
+            name=name,
+            live=live,
+            enabled=bool(enabled),
+            disabled_reason=reason,
+            concurrency_reserved=reserved,
+            pointers=pointers,
+            others=others,
+        )
+        return Registered(
+            published=published,
+            fingerprint=fingerprint,
+            created_us=created_us,
+            updated_us=updated_us,
+            versions_kept=kept,
+        )

@@ -13,6 +13,7 @@ import apsw
 
 from wispd.adapters.store.control_access_schema import ACCESS
 from wispd.adapters.store.control_builds_schema import SCHEMA as _BUILDS
+from wispd.adapters.store.control_versions_schema import DEPLOYMENTS
 from wispd.base.errors import Fault
 
 _FIRST: Final = """
@@ -50,12 +51,8 @@ CREATE TABLE quotas (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: Final = (
-    _FIRST,
-    ACCESS,
-    _BUILDS,
-    _LIMITS,
-)  # the n-th one makes user_version n; never edit one that was released
+# The n-th one makes user_version n; never edit one that was released.
+MIGRATIONS: Final = (_FIRST, ACCESS, _BUILDS, _LIMITS, DEPLOYMENTS)
 SQLITE_MIN: Final = (3, 51, 3)  # older ones can lose a WAL that is being reset. Source: sqlite.org/wal.html
 
 

@@ -1,0 +1,219 @@
+"""The admin API's routes for versions, aliases, history, rollback, and for enabling and disabling a function."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from wispd.api.admin_body import document, json_answer
+from wispd.api.admin_functions import Urls, deployed_view, function_view
+from wispd.api.admin_guard import caller
+from wispd.api.permitting import needs
+from wispd.api.querying import PageQuery, pack_cursor, query_of, unpack_cursor
+from wispd.base.errors import Fault
+from wispd.control import fields
+from wispd.control.deployments import Deployments
+from wispd.control.pointing import NUMBER_MAX, Pointing, check_alias, pointer_of
+from wispd.model.alias import Pointer
+from wispd.model.record import time_text
+from wispd.ports.versions import Alias, Cause, Change, Kept
+
+_ETAG: Final = re.compile(r'"([0-9]{1,15})"', re.ASCII)
+
+
+def version_routes(deployments: Deployments, pointing: Pointing, *, urls: Urls) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/v1/namespaces/{namespace}/functions/{name}")
+    _versions(router, deployments, pointing, urls)
+    _aliases(router, pointing, urls)
+
+    @router.get("/history", **needs("functions.read", query=PageQuery))
+    async def history(request: Request, namespace: str, name: str) -> Response:
+        """List what each alias pointed at, when, why and by whom, the newest first."""
+        of = f"{namespace}/{name}"
+        limit, before = page_of(request, "history", of)
+        found = pointing.history(namespace, name, before=before, limit=limit + 1)
+        return _page([change_view(one) for one in found], limit, key="revision", kind="history", of=of)
+
+    @router.post("/rollback", **needs("functions.write"))
+    async def rollback(request: Request, namespace: str, name: str) -> Response:
+        """Give all calls back to the version that was live before, or to `version`."""
+        given = fields.refuse_unknown_of(await document(request, empty=True), ["version"])
+        number = fields.whole(given, "version", 0, low=1, high=NUMBER_MAX) if given.get("version") else 0
+        moved = await pointing.rollback(namespace, name, number=number, by=caller(request))
+        return json_answer(function_view(moved.function, urls) | {"before": moved.before or None})
+
+    @router.put("/enabled", **needs("functions.write"))
+    async def enable(request: Request, namespace: str, name: str) -> Response:
+        """Enable a function, or disable it with a reason: new calls get 409, running ones finish."""
+        given = fields.refuse_unknown_of(await document(request), ["enabled", "reason"])
+        if "enabled" not in given:
+            raise Fault("invalid_argument", "enabled must be true or false", key="enabled")
+        enabled, reason = fields.flag(given, "enabled", True), fields.text(given, "reason", 1024)
+        return json_answer(
+            function_view(await pointing.enable(namespace, name, enabled=enabled, reason=reason), urls)
+        )
+
+    return router
+
+
+def _versions(router: APIRouter, deployments: Deployments, pointing: Pointing, urls: Urls) -> None:
+    @router.get("/versions", **needs("functions.read", query=PageQuery))
+    async def versions(request: Request, namespace: str, name: str) -> Response:
+        """List the versions that are kept, the newest first, with the aliases that point at them."""
+        of = f"{namespace}/{name}"
+        limit, before = page_of(request, "versions", of)
+        found = pointing.versions(namespace, name, before=before, limit=limit + 1)
+        aliases = pointing.aliases(namespace, name)
+        return _page([version_view(one, aliases) for one in found], limit, key="number", kind="versions", of=of)
+
+    @router.post("/versions", **needs("functions.write"))
+    async def make(request: Request, namespace: str, name: str) -> Response:
+        """Make a version without pointing an alias at it."""
+        deployed = await deployments.deploy(namespace, name, await document(request), alias="", by=caller(request))
+        return json_answer(deployed_view(deployed, urls), 201 if deployed.fresh else 200)
+
+    @router.get("/versions/{number}", **needs("functions.read"))
+    async def version(namespace: str, name: str, number: str) -> Response:
+        """Show one version."""
+        found = pointing.version(namespace, name, number=number_of(number))
+        return json_answer(version_view(found, pointing.aliases(namespace, name)))
+
+    @router.delete("/versions/{number}", status_code=204, **needs("functions.write"))
+    async def remove(namespace: str, name: str, number: str) -> Response:
+        """Delete a version that no alias points at."""
+        await pointing.remove_version(namespace, name, number=number_of(number))
+        return Response(status_code=204)
+
+
+def _aliases(router: APIRouter, pointing: Pointing, urls: Urls) -> None:
+    @router.get("/aliases", **needs("functions.read"))
+    async def aliases(namespace: str, name: str) -> Response:
+        """List the aliases of a function."""
+        base = urls(namespace, name)
+        return json_answer(
+            {"items": [alias_view(one, base) for one in pointing.aliases(namespace, name)], "next": None}
+        )
+
+    @router.get("/aliases/{alias}", **needs("functions.read"))
+    async def alias(namespace: str, name: str, alias: str) -> Response:
+        """Show an alias; its ETag is for If-Match."""
+        return _tagged(pointing.alias(namespace, name, alias), urls(namespace, name))
+
+    @router.put("/aliases/{alias}", **needs("functions.write"))
+    async def point(request: Request, namespace: str, name: str, alias: str) -> Response:
+        """Point an alias at a version, or divide its calls among several."""
+        pointer = pointer_of(alias, await document(request))
+        cause = Cause(why="alias set", by=caller(request), revision=expected(request))
+        return _tagged(await pointing.point(namespace, name, pointer=pointer, cause=cause), urls(namespace, name))
+
+    @router.delete("/aliases/{alias}", status_code=204, **needs("functions.write"))
+    async def remove(request: Request, namespace: str, name: str, alias: str) -> Response:
+        """Delete an alias; `live` can't be deleted."""
+        cause = Cause(why="alias deleted", by=caller(request), revision=expected(request))
+        await pointing.remove_alias(namespace, name, alias=check_alias(alias), cause=cause)
+        return Response(status_code=204)
+
+
+def expected(request: Request) -> int:
+    """Return the revision that If-Match names, 0 for `If-None-Match: *` (there must be none), else -1."""
+    wanted = request.headers.get("if-match", "")
+    if request.headers.get("if-none-match", "") == "*":
+        return 0
+    if not wanted or wanted == "*":
+        return -1
+    found = _ETAG.fullmatch(wanted)
+    if found is None:
+        raise Fault("invalid_argument", f'If-Match is {wanted[:40]!r}, it must be one ETag such as "7"')
+    return int(found[1])
+
+
+def number_of(text: str) -> int:
+    """Return a version's number. Raises: `Fault("not_found")`: nothing has another name."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise Fault("not_found", f"{text[:40]!r} is no version; versions are numbers")
+    return int(text)
+
+
+def page_of(request: Request, kind: str, of: str) -> tuple[int, int]:
+    """Return how many items a page has and the number it begins below; 0: the first page."""
+    query = query_of(request, PageQuery)
+    text = unpack_cursor(kind, of, query.cursor)
+    return query.limit, int(text) if text.isdigit() else 0
+
+
+def version_view(kept: Kept, aliases: list[Alias]) -> dict[str, Any]:
+    """Return a version as the API shows it, without the values of its environment."""
+    parts = {one.pointer.alias: percent(one.pointer, kept.version.number) for one in aliases}
+    shown: dict[str, Any] = msgspec.to_builtins(kept.version) | {
+        "memory": kept.version.memory_bytes or "auto",
+        "created": time_text(kept.version.created_us),
+        "created_by": kept.created_by,
+        "aliases": {alias: part for alias, part in parts.items() if part},
+    }
+    shown.pop("created_us", None)
+    shown["env"] = sorted(kept.version.env)
+    return shown
+
+
+def alias_view(alias: Alias, base: str) -> dict[str, Any]:
+    """Return an alias as the API shows it."""
+    pointer = alias.pointer
+    return pointer_view(pointer) | {
+        "url": alias_url(base, pointer.alias),
+        "revision": alias.revision,
+        "updated": time_text(alias.updated_us),
+        "updated_by": alias.updated_by,
+    }
+
+
+def pointer_view(pointer: Pointer) -> dict[str, Any]:
+    """Return where an alias points."""
+    return {
+        "alias": pointer.alias,
+        "versions": {str(share.number): share.weight for share in pointer.shares},
+        "sticky": msgspec.to_builtins(pointer.sticky) if pointer.sticky else None,
+    }
+
+
+def change_view(change: Change) -> dict[str, Any]:
+    """Return an entry of the history."""
+    return pointer_view(change.pointer) | {
+        "revision": change.revision,
+        "why": change.why,
+        "at": time_text(change.at_us),
+        "by": change.changed_by,
+    }
+
+
+def percent(pointer: Pointer, number: int) -> float:
+    """Return a version's part of an alias, 0 to 100."""
+    total = sum(share.weight for share in pointer.shares)
+    part = sum(share.weight for share in pointer.shares if share.number == number)
+    return round(100 * part / total, 2) if total else 0.0
+
+
+def alias_url(base: str, alias: str) -> str:
+    """Return where an alias answers, from where its function does."""
+    if alias == "live":
+        return base
+    if "/fn/" in base:
+        return f"{base}:{alias}"
+    scheme, _, rest = base.partition("://")
+    return f"{scheme}://{alias}--{rest}"
+
+
+def _tagged(alias: Alias, base: str) -> Response:
+    answer = json_answer(alias_view(alias, base))
+    answer.headers["etag"] = f'"{alias.revision}"'
+    return answer
+
+
+def _page(items: list[dict[str, Any]], limit: int, *, key: str, kind: str, of: str) -> Response:
+    shown = items[:limit]
+    more = pack_cursor(kind, of, str(shown[-1][key])) if len(items) > limit else None
+    return json_answer({"items": shown, "next": more})
