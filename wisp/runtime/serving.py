@@ -17,6 +17,7 @@ from wisp.runtime.link import Link, LinkClosed
 from wisp.runtime.loader import Loaded, LoadError, load
 from wisp.runtime.logs import Capture, send_whole
 from wisp.runtime.outcomes import peak_bytes
+from wisp.runtime.secrets import apply_secrets
 from wisp.runtime.settings import Settings, SettingsError, parse_settings
 
 FEATURES: Final = frames.FEATURE_STREAMING | frames.FEATURE_CALLS
@@ -29,9 +30,9 @@ def serve(link: socket.socket) -> None:
     """
     try:
         send_whole(link, frames.pack(frames.HELLO, FEATURES, meta=frames.VERSION))
-        head = wait_for_init(link)
-        if head is not None:
-            run_instance(link, head)
+        told = wait_for_init(link)
+        if told is not None:
+            run_instance(link, told.head, told.body)
     except LinkClosed:
         pass
     except FrameError as error:
@@ -41,15 +42,15 @@ def serve(link: socket.socket) -> None:
             os.write(2, f"wisp: link lost: {error}\n".encode())
 
 
-def wait_for_init(link: socket.socket) -> bytes | None:
-    """Return INIT's head; None when the link ends first. Raises: `FrameError`."""
+def wait_for_init(link: socket.socket) -> frames.Frame | None:
+    """Return INIT; None when the link ends first. Raises: `FrameError`."""
     while True:
         packet = link.recv(frames.INWARD_MAX)
         if not packet:
             return None
         frame = frames.parse(packet)
         if frame.type == frames.INIT:
-            return frame.head
+            return frame
         if frame.type == frames.HELLO:
             if frame.meta != frames.VERSION:
                 raise FrameError(f"wire version {frame.meta}, this runtime speaks {frames.VERSION}")
@@ -57,7 +58,7 @@ def wait_for_init(link: socket.socket) -> bytes | None:
             raise FrameError(f"frame of type {frame.type} before INIT")
 
 
-def run_instance(link: socket.socket, head: bytes) -> None:
+def run_instance(link: socket.socket, head: bytes, secrets: bytes = b"") -> None:
     """Load the function that INIT names, then run its loop until the link ends."""
     began_ns = time.monotonic_ns()
     capture = Capture(link)
@@ -66,6 +67,7 @@ def run_instance(link: socket.socket, head: bytes) -> None:
         try:
             settings = parse_settings(head)
             apply_environment(settings)
+            apply_secrets(secrets)
             loaded = load(settings)
             spoken = speaker(loaded, settings)
             entries = told_entries(loaded) if settings.describe and loaded.dialect == "app" else b""

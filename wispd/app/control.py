@@ -29,12 +29,14 @@ from wispd.api.admin_live import live_routes
 from wispd.api.admin_node import Node, NodeView, node_routes
 from wispd.api.admin_records import record_routes
 from wispd.api.admin_rollouts import rollout_routes
+from wispd.api.admin_secrets import secret_routes
 from wispd.api.admin_statistics import statistics_routes
 from wispd.api.admin_top import top_routes
 from wispd.api.admin_versions import version_routes
 from wispd.api.rates import TokenRates
 from wispd.app.building import make_builder, make_fetcher
 from wispd.app.directory import read_node
+from wispd.app.keys import opened_keyring
 from wispd.app.performance import PerformanceReader
 from wispd.app.reading import RecordReader
 from wispd.app.settings import Settings, price_list
@@ -53,6 +55,7 @@ from wispd.control.packaging import Bounds, Packages, clear_incoming
 from wispd.control.pointing import Pointing
 from wispd.control.publisher import Publisher
 from wispd.control.rollouts import Rollouts
+from wispd.control.secrets import Secrets
 from wispd.control.tenancy import Tenancy
 from wispd.control.writer import Writer
 from wispd.model.published import Token
@@ -77,6 +80,7 @@ class ControlNode:
         self._store = ControlStore(self._data_dir, clock, **source)  # type: ignore[arg-type]
         self._reading = ControlStore(self._data_dir, clock, **source)  # type: ignore[arg-type]
         take_first_token(self._data_dir, self._store, clock)
+        self._keys = opened_keyring(settings, self._store)
         self._gateway = DataPlane(self._data_dir)
         self._publisher = Publisher(self._data_dir, self._store.entries)
         self.writer = Writer(self._store, self._publisher, self._gateway.announce)
@@ -148,6 +152,7 @@ class ControlNode:
             token_routes(tenancy, self._reading, of_node=True),
             namespace_routes(tenancy, self._reading),
             audit_routes(self._reading, functools.partial(walk, self._data_dir)),
+            secret_routes(Secrets(self._reading, self.writer, self._keys, self._clock)),
         ]
 
     def _measuring(self, deployments: Deployments) -> list[APIRouter]:
@@ -184,6 +189,7 @@ class ControlNode:
         """
         try:
             await self.writer.prepare()
+            self._keys.forget(self._store.secrets.key_ids())  # the journal needs the former ones no more
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.writer.run())
                 group.create_task(self._rollouts.run(self.stopping))

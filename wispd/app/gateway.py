@@ -18,6 +18,7 @@ from wispd.api.door import BodyBudget
 from wispd.api.ingress import Ingress
 from wispd.api.internal import InternalDoor, Told, TrialDone, WarmDone
 from wispd.api.invocations import InvocationMaker
+from wispd.app.keys import keyring
 from wispd.app.metering import Meter
 from wispd.app.settings import Settings, machine_memory_bytes, price_list
 from wispd.app.spending import Spending
@@ -35,7 +36,9 @@ from wispd.gateway.http1 import Limits as HttpLimits
 from wispd.gateway.journal import JournalReader
 from wispd.gateway.opening import Ready
 from wispd.gateway.pool import Pool
+from wispd.gateway.renewal import renew
 from wispd.gateway.router import RouteTable
+from wispd.gateway.secrets import Secrets
 from wispd.metering.guard import SpendGuard
 from wispd.model.counts import VersionCounts
 from wispd.model.function import BUILD_FUNCTION, Version
@@ -90,6 +93,7 @@ class GatewayNode:
         self.upkeep = Upkeep(
             loop, clock, table=self.table, dispatcher=self.dispatcher, admission=self.admission, scaler=self.scaler
         )
+        self._secrets = self.dispatcher.secrets = Secrets(self.table, keyring(settings))
         self.dispatcher.hostcalls = HostCalls(
             clock, self.table, flow=self.dispatcher, ids=self._ids, numbers=self._numbers
         )
@@ -239,6 +243,10 @@ class GatewayNode:
             self._spending.refresh()
         if self.table.generation != self._generation:
             self._generation = self.table.generation
+            self._secrets.published()
+            for pool in self.dispatcher:
+                if pool.version.secrets:
+                    renew(pool, self._secrets.stamp(pool.version))
             self.upkeep.published(self.table.altered())
         return reached
 

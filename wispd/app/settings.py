@@ -142,6 +142,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Length of the leased range."""
     service_uid: int = -1
     """uid of gateway, control and recorder when started as root; -1: the first of the leased range."""
+    secret_key_file: str = ""
+    """The file of the key that secrets are sealed with; empty: `secret.key` in the data directory."""
     level: str = ""
     """Isolation level to insist on: full, namespaces, process; empty: the best there is."""
     limits: Limits = Limits()

@@ -69,6 +69,11 @@ class Autoscaler:
             self._start(pool)
 
     def _start(self, pool: ScaledPool) -> None:
+        obstacle = pool.obstacle()
+        if obstacle is not None:
+            pool.starting_added(1)
+            pool.start_refused(obstacle)
+            return
         need = pool.expected_bytes()
         reserved = self._reserved_bytes
         chosen: list[int] | None = []

@@ -28,8 +28,11 @@ from wispd.cli.sources import opened
 @click.option("--concurrency", type=int, help="Events one instance carries at once.")
 @click.option("--cpu", type=float, help="CPUs of an instance.")
 @click.option("--env", multiple=True, metavar="K=V", help="A variable of the function's environment; repeatable.")
+@click.option("--secret", multiple=True, metavar="NAME[=FILE]", help="A secret as variable, or as /run/secrets/FILE.")
 @click.option("--network", type=click.Choice(["egress", "none", "private"]), help="What instances may reach.")
 @click.option("--allow", multiple=True, metavar="ADDRESS:PORT", help="Opens an address of the host; repeatable.")
+@click.option("--description", help="What the function is for.")
+@click.option("--label", multiple=True, metavar="K=V", help="A label of the function; repeatable.")
 @click.option("--access", type=click.Choice(["public", "token", "private"]), help="Who may call over HTTP.")
 @click.option("--min", "instances_min", type=int, help="Instances kept warm.")
 @click.option("--max", "instances_max", type=int, help="Instances at most.")
@@ -72,10 +75,14 @@ def deploy(
 
 def document(given: dict[str, Any]) -> dict[str, Any]:
     """Return the flags as keys of the function's document; what was not given is not in it."""
-    plain = ("runtime", "handler", "dialect", "memory", "timeout", "concurrency", "cpu", "access")
+    plain = ("runtime", "handler", "dialect", "memory", "timeout", "concurrency", "cpu", "access", "description")
     wanted = {key: given[key] for key in plain if given.get(key) is not None}
     if given.get("env"):
-        wanted["env"] = dict(_variable(text) for text in given["env"])
+        wanted["env"] = dict(_pair(text, "--env") for text in given["env"])
+    if given.get("label"):
+        wanted["labels"] = dict(_pair(text, "--label") for text in given["label"])
+    if given.get("secret"):
+        wanted["secrets"] = [_secret(text) for text in given["secret"]]
     network = {"mode": given.get("network"), "allow": list(given.get("allow") or ()) or None}
     instances = {"min": given.get("instances_min"), "max": given.get("instances_max"), "idle": given.get("idle")}
     for key, table in (("network", network), ("instances", instances)):
@@ -85,10 +92,10 @@ def document(given: dict[str, Any]) -> dict[str, Any]:
     return wanted
 
 
-def _variable(text: str) -> tuple[str, str]:
+def _pair(text: str, flag: str) -> tuple[str, str]:
     name, mark, value = text.partition("=")
     if not mark or not name:
-        raise Fault("invalid_argument", f"--env {text!r} is not of the form NAME=VALUE")
+        raise Fault("invalid_argument", f"{flag} {text!r} is not of the form NAME=VALUE")
     return name, value
 
 
@@ -102,6 +109,11 @@ def _canary(given: dict[str, Any]) -> dict[str, Any] | None:
     if given["alias"] != "live":
         raise Fault("invalid_argument", "--canary moves live; it can't be given with --alias")
     return plan
+
+
+def _secret(text: str) -> dict[str, str]:
+    name, mark, file = text.partition("=")
+    return {"name": name, "file": file} if mark else {"name": name}
 
 
 def _print(deployed: list[dict[str, Any]], where: Where) -> None:

@@ -12,18 +12,8 @@ from wispd.cli.versions import parts_text, version_number
 
 _SHOWN: Final = (
     *("number", "dialect", "handler", "runtime", "memory", "cpu", "timeout_s", "concurrency", "instances_min"),
-    *(
-        "instances_max",
-        "idle_s",
-        "access",
-        "network",
-        "network_allow",
-        "description",
-        "created",
-        "code",
-        "layer",
-        "id",
-    ),
+    *("instances_max", "idle_s", "access", "network", "network_allow", "description", "created", "code", "layer"),
+    "id",
 )
 
 
@@ -60,8 +50,11 @@ def show(where: Where, name: str) -> None:
         value = function["live"].get(key)
         if value not in (None, "", [], {}):
             say(f"  {key:<14} {_memory(function['live']) if key == 'memory' else value}")
-    for name_, value in sorted(function["live"].get("env", {}).items()):
-        say(f"  env            {name_}={value}")
+    for title, key in (("label", "labels"), ("env", "env")):
+        for name_, value in sorted(function["live"].get(key, {}).items()):
+            say(f"  {title:<14} {name_}={value}")
+    for use in function["live"].get("secrets", []):
+        say(f"  {'secret':<14} {use['name']}" + (f" as /run/secrets/{use['file']}" if use.get("file") else ""))
     entries = function["live"].get("entries", [])
     if entries:
         table(("entry point", "kind", "when", "options"), [_entry(entry) for entry in entries])

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "alias": ("wispd.cli.versions", "alias", "Point names at versions, and divide calls among them."),
     "rollback": ("wispd.cli.versions", "rollback", "Go back to the version that was live before."),
     "rollout": ("wispd.cli.rollouts", "rollout", "Move to a version step by step, back if it fails."),
+    "secret": ("wispd.cli.secrets", "secret", "Set, list and delete secrets."),
     "logs": ("wispd.cli.records", "logs", "Print what functions wrote."),
     "invocation": ("wispd.cli.records", "invocation", "Show the record of one run, or of many."),
     "token": ("wispd.cli.access", "token", "Create, list and revoke tokens."),

@@ -16,11 +16,11 @@ from wispd.base.errors import Fault
 FILE_NAME: Final = "wisp.toml"
 _SENT: Final = (
     *("handler", "runtime", "dialect", "env", "memory", "cpu", "timeout", "concurrency", "instances", "access"),
-    *("async", "network", "description", "labels", "concurrency_reserved", "routes"),
+    *("async", "network", "description", "labels", "concurrency_reserved", "routes", "secrets"),
     "versions_kept",
 )
 KEYS: Final = (*_SENT, "layer", "dependencies")
-LATER: Final = ("secrets", "triggers")
+LATER: Final = ("triggers",)
 BUILD_KEYS: Final = ("run", "dependencies")
 _TOP: Final = ("app", "functions", "build")
 

@@ -26,8 +26,8 @@ _HANDLER: Final = re.compile(r"[A-Za-z0-9_./-]{1,200}(?::[A-Za-z0-9_.]{1,200})?|
 _RUNTIME: Final = re.compile(r"python3(\.[0-9]{1,2})?", re.ASCII)
 KEYS: Final = [
     *("code", "handler", "layer", "runtime", "dialect", "env", "memory", "cpu", "timeout", "concurrency"),
-    *("instances", "access", "async", "network", "routes", "description", "labels", "concurrency_reserved"),
-    *("enabled", "trial", "versions_kept"),
+    *("instances", "access", "async", "network", "routes", "secrets", "description", "labels"),
+    *("concurrency_reserved", "enabled", "trial", "versions_kept"),
 ]
 
 
@@ -69,6 +69,7 @@ def declare(document: object, *, namespace: str, name: str) -> Declaration:
         raise Fault("invalid_argument", "the body must be a JSON object")
     fields.refuse_unknown(document, KEYS)
     given = {key: value for key, value in document.items() if value is not None}
+    env = fields.environment(given)
     version = Version(
         id="",
         namespace=namespace,
@@ -78,7 +79,8 @@ def declare(document: object, *, namespace: str, name: str) -> Declaration:
         layer=_digest(given, "layer", empty=True),
         handler=fields.matching(given, "handler", _HANDLER, "module:name"),
         runtime=fields.matching(given, "runtime", _RUNTIME, "python3 or python3.N") or "python3",
-        env=fields.environment(given),
+        env=env,
+        secrets=fields.secrets(given, env),
         description=fields.text(given, "description", 1024),
         labels=fields.labels(given),
         routes=fields.routes(given),

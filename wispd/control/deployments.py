@@ -17,6 +17,7 @@ from wispd.control.declaration import Declaration, declare
 from wispd.control.names import check_name
 from wispd.control.packaging import Packages
 from wispd.control.pointing import check_alias, check_rolling
+from wispd.control.secrets import check_present
 from wispd.control.tenancy import must_exist
 from wispd.control.writer import Writer
 from wispd.model.alias import LIVE
@@ -151,12 +152,13 @@ class Deployments:
         await self._writer.apply(change)
 
     def check_uploads(self, version: Version, store: Reading) -> None:
-        """Raises: `Fault("not_found")` for code or a layer that is not here, or that another namespace brought."""
+        """Raises: `Fault("not_found")` for code, a layer or a secret that is not here, or is another namespace's."""
         owns, layer = store.uploads.has, version.layer
         if not self._code.has(version.code) or not owns(version.namespace, "code", version.code):
             raise Fault("not_found", f"code {version.code} is not here: upload the package first", key="code")
         if layer and (not self._layers.has(layer) or not owns(version.namespace, "layer", layer)):
             raise Fault("not_found", f"layer {layer} is not here: upload it first", key="layer")
+        check_present(store, version.namespace, version.secrets)
 
     async def tried(self, version: Version) -> Trial:
         """Start a version for trial. Raises: what it fails with, as HTTP 422."""

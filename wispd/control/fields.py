@@ -10,16 +10,20 @@ from typing import Any, Final
 
 from wispd.base.errors import Fault
 from wispd.control.names import reserved_path
+from wispd.control.secrets import check_secret_name
 from wispd.model.function import Route
+from wispd.model.secret import SecretUse
 
 ENV_BYTES_MAX: Final = 32_768  # names and values together; an instance gets them in one message
 ENV_MAX: Final = 256
 LABELS_MAX: Final = 64
 ROUTES_MAX: Final = 100
+SECRETS_MAX: Final = 32
 ALLOW_MAX: Final = 64
 METHODS: Final = ("", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}", re.ASCII)
 _LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", re.ASCII)
+_SECRET_FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _HOST_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _PATH: Final = re.compile(r"/[A-Za-z0-9_.~!$&'()+,;=:@/-]{0,1023}(?:/\*)?|/\*", re.ASCII)
 
@@ -116,6 +120,33 @@ def labels(given: Mapping[str, Any]) -> dict[str, str]:
         if not _LABEL.fullmatch(name) or len(value) > 256:
             raise refused("labels", f"has {name[:80]!a}: at most 63 plain characters, values at most 256")
     return found
+
+
+def secrets(given: Mapping[str, Any], env: Mapping[str, str]) -> tuple[SecretUse, ...]:
+    """Return `secrets`: names, or {"name": …, "file": …} for those that arrive as a file below /run/secrets."""
+    listed = given.get("secrets", [])
+    if not isinstance(listed, list) or len(listed) > SECRETS_MAX:
+        raise refused("secrets", f"must be a list of at most {SECRETS_MAX} names")
+    found = tuple(_secret(entry) for entry in listed)
+    variables = [use.name for use in found if not use.file]
+    files = [use.file for use in found if use.file]
+    if len(set(variables)) != len(variables) or len(set(files)) != len(files):
+        raise refused("secrets", "has the same variable or file twice")
+    both = [name for name in variables if name in env]
+    if both:
+        raise refused("secrets", f"has {both[0]}, which env sets too")
+    return found
+
+
+def _secret(entry: object) -> SecretUse:
+    table = {"name": entry} if isinstance(entry, str) else entry
+    if not isinstance(table, dict) or not isinstance(table.get("name"), str):
+        raise refused("secrets", 'must have names, or tables such as {"name": "TLS_KEY", "file": "tls.key"}')
+    refuse_unknown(table, ["name", "file"], "secrets.")
+    name, file = check_secret_name(table["name"]), table.get("file", "")
+    if not isinstance(file, str) or (file and not _SECRET_FILE.fullmatch(file)):
+        raise refused("secrets", f"has the file {str(file)[:80]!a}: it must be a plain file name")
+    return SecretUse(name=name, file=file)
 
 
 def routes(given: Mapping[str, Any]) -> tuple[Route, ...]:

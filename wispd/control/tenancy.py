@@ -13,7 +13,8 @@ from wispd.base.ids import to_text
 from wispd.control.names import check_name
 from wispd.control.writer import Writer
 from wispd.model.permission import Principal, Role
-from wispd.model.published import Entry, Token, TokenRevoked
+from wispd.model.published import Entry, SecretDeleted, Token, TokenRevoked
+from wispd.model.secret import PER_NAMESPACE_MAX
 from wispd.ports.access import Namespace
 from wispd.ports.catalogue import Catalogue
 
@@ -81,12 +82,16 @@ class Tenancy:
         return await self._writer.apply(change)
 
     async def dissolve(self, name: str) -> None:
-        """Delete a namespace that has no functions; its tokens are revoked. Raises: `not_found`, `conflict`."""
+        """Delete a namespace that has no functions; its tokens and secrets go. Raises: `not_found`, `conflict`."""
 
         def change(catalogue: Catalogue) -> tuple[None, list[Entry]]:
             catalogue.namespaces.remove(name)
             revoked = catalogue.credentials.revoke_all(name)
-            return None, [TokenRevoked(digest=token.digest) for token in revoked]
+            secrets = catalogue.secrets.page(name, after="", limit=PER_NAMESPACE_MAX)
+            for secret in secrets:
+                catalogue.secrets.delete(name, secret.name)
+            deleted = [SecretDeleted(namespace=name, name=secret.name) for secret in secrets]
+            return None, [*deleted, *(TokenRevoked(digest=token.digest) for token in revoked)]
 
         await self._writer.apply(change)
 

@@ -61,6 +61,11 @@ class Writer:
             account.written = True
         return result
 
+    @property
+    def settled(self) -> bool:
+        """Does the gateway know everything that was published?"""
+        return self._announced == self._publisher.offset and not self._publisher.broken
+
     async def prepare(self) -> None:
         """Write the journal anew. Raises: `Fault` `storage_full`, `unavailable`."""
         await self._in_thread(self._publisher.compact)
@@ -129,8 +134,7 @@ class Writer:
             self._announced = offset
 
     def _patience_s(self) -> float | None:
-        settled = self._announced == self._publisher.offset and not self._publisher.broken
-        return None if settled else ANNOUNCE_AGAIN_S
+        return None if self.settled else ANNOUNCE_AGAIN_S
 
 
 def _settle(answer: asyncio.Future[Any], outcome: Any) -> None:

@@ -7,7 +7,7 @@ ends the instance, never the gateway.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from wisp.runtime import frames
 from wisp.runtime.frames import FrameError
@@ -16,9 +16,11 @@ from wispd.base.errors import Fault
 from wispd.gateway.abandoned import Abandoned
 from wispd.gateway.answers import clean_block, is_event_stream, parse_outcome
 from wispd.gateway.billing import BusyShare, RunDelay
+from wispd.gateway.channel_owner import ChannelOwner
 from wispd.gateway.link import FrameLink, SeqpacketLink
 from wispd.gateway.logpipe import LogPipe
-from wispd.gateway.opening import Ready, read_ready
+from wispd.gateway.opening import read_ready
+from wispd.gateway.secrets import Mask, Opened, unmasked
 from wispd.gateway.upload import Uploads
 from wispd.model.invocation import Invocation, Status
 from wispd.ports.engine import Started
@@ -29,30 +31,6 @@ _OUTCOME: Final = frames.OUTCOME
 _BODY: Final = frames.BODY
 _MORE: Final = frames.MORE
 _ERROR: Final = frames.ERROR
-
-
-class ChannelOwner(Protocol):
-    """The pool, as its channels see it."""
-
-    measured: bool  # runs long enough to be worth reading the CPU wait where they begin
-
-    def became_ready(self, channel: Channel, ready: Ready) -> None: ...
-
-    def init_failed(self, channel: Channel, fault: Fault) -> None: ...
-
-    def finished(self, channel: Channel, invocation: Invocation) -> None:
-        """The invocation is over and the slot free; its answer has been delivered."""
-
-    def freed(self, channel: Channel) -> None: ...
-
-    def hostile(self, channel: Channel, reason: str) -> None: ...
-
-    def link_closed(self, channel: Channel) -> None: ...
-
-    def called(self, channel: Channel, frame: frames.Frame) -> None:
-        """The function calls another one."""
-
-    def logged(self, channel: Channel, invocation: Invocation | None, text: bytes) -> None: ...
 
 
 class Channel:
@@ -77,6 +55,7 @@ class Channel:
         "instance",
         "last_answer_ns",
         "link",
+        "mask",
         "memory_bytes",
         "multiplexed",
         "overdue",
@@ -114,6 +93,7 @@ class Channel:
         self.hot = False  # above the CPU target (concurrency above 1)
         self.calls_made = False
         self.trial: Any = None
+        self.mask: Mask = unmasked  # secrets in what it prints
         self.pooled = started.pooled
         self.bytes = 0
         self.memory_bytes = 0
@@ -129,18 +109,19 @@ class Channel:
         self._share = BusyShare() if self.multiplexed else None
         self.link: FrameLink = SeqpacketLink(loop, started.link_fd, started.steal_fd, self)
         self.uploads = Uploads(self.link, multiplexed=self.multiplexed)
-        self._pipe = LogPipe(loop, started.log_fd, lambda text: owner.logged(self, None, text))
+        self._pipe = LogPipe(loop, started.log_fd, lambda text: owner.logged(self, None, self.mask(text)))
 
     @property
     def open_to_queue(self) -> bool:
         """May an event queue behind those it has?"""
         return self.ready and not (self.overdue or self.stopping or self.calls_made or self.uploads)
 
-    def begin(self, settings: bytes) -> None:
+    def begin(self, settings: bytes, opened: Opened) -> None:
         """Open the conversation: HELLO and INIT, whose answer comes as `became_ready` or `init_failed`."""
         features = frames.FEATURE_STREAMING | frames.FEATURE_CALLS
         self.link.send(frames.pack(frames.HELLO, features, meta=frames.VERSION))
-        self.link.send(frames.pack(frames.INIT, head=settings))
+        self.mask = opened.mask
+        self.link.send(frames.pack(frames.INIT, head=settings, body=opened.body))
 
     def send(self, invocation: Invocation) -> None:
         """Put one event on its way."""
@@ -246,10 +227,10 @@ class Channel:
         invocation.peak_bytes = answer.peak_bytes
         invocation.said_ns = answer.run_ns
         if answer.log:
-            invocation.log, invocation.log_dropped = answer.log, answer.log_dropped
+            invocation.log, invocation.log_dropped = self.mask(answer.log), answer.log_dropped
         if flags & _ERROR:
-            message = answer.block[: frames.MESSAGE_MAX].decode("utf-8", "replace")
-            invocation.trace = answer.body
+            message = self.mask(answer.block)[: frames.MESSAGE_MAX].decode("utf-8", "replace")
+            invocation.trace = self.mask(answer.body)
             invocation.error = Fault("function_error", message)
             self._settle(invocation, Status.ERROR)
             invocation.sink.fault(invocation, invocation.error)
@@ -279,7 +260,7 @@ class Channel:
         if not invocation.started_answer:
             raise FrameError(f"body of call {call} before its outcome")
         if flags & _ERROR:
-            invocation.trace = bytes(body)
+            invocation.trace = self.mask(bytes(body))
             invocation.error = Fault("function_error", "the function failed while it was streaming its answer")
             self._settle(invocation, Status.ERROR)
             invocation.sink.fault(invocation, invocation.error)
@@ -315,7 +296,7 @@ class Channel:
         elif type_ == frames.FAILED and not self.ready:
             self._failed(frame)
         elif type_ == frames.LOG:
-            self._owner.logged(self, self.inflight.get(frame.call), frame.body)
+            self._owner.logged(self, self.inflight.get(frame.call), self.mask(frame.body))
         elif type_ == frames.CALL and self.ready and self.inflight:
             self.calls_made = True
             self._owner.called(self, frame)
@@ -337,11 +318,12 @@ class Channel:
         self._owner.became_ready(self, ready)
 
     def _failed(self, frame: frames.Frame) -> None:
-        message = frame.head[: frames.MESSAGE_MAX].decode("utf-8", "replace")
+        message = self.mask(frame.head)[: frames.MESSAGE_MAX].decode("utf-8", "replace")
+        trace = self.mask(frame.body)
         fault = Fault("init_failed", message, failure=frame.meta)
         for invocation in self.inflight.values():
-            invocation.trace = frame.body
-        self._owner.logged(self, None, frame.body)
+            invocation.trace = trace
+        self._owner.logged(self, None, trace)
         self._owner.init_failed(self, fault)
 
     # ── endings ─────────────────────────────────────────────────────────────────────────────────────────────

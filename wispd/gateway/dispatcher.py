@@ -16,6 +16,7 @@ from wispd.gateway.admission import Admission
 from wispd.gateway.channel import Channel
 from wispd.gateway.hostcalls import HostCalls
 from wispd.gateway.pool import Pool, TrialDone
+from wispd.gateway.secrets import NOTHING, Opened, Secrets
 from wispd.model.function import MEMORY_START, Version
 from wispd.model.invocation import Invocation, Status
 from wispd.ports.demand import Scaler
@@ -64,6 +65,7 @@ class Dispatcher:
         self._admission = admission
         self._scaler = scaler
         self.hostcalls: HostCalls | None = None
+        self.secrets: Secrets | None = None
         self.pools: dict[str, Pool] = {}  # by version id
         self.inflight: dict[int, Invocation] = {}
         self._learned: dict[str, int] = {}  # versions whose memory grew → bytes
@@ -198,6 +200,14 @@ class Dispatcher:
             pool.hostile(channel, "calls are not offered here")
         else:
             self.hostcalls.called(pool.version, channel, frame)
+
+    def obstacle(self, version: Version) -> Fault | None:
+        """Return why no instance of the version can be told its secrets, if that is known."""
+        return self.secrets.obstacle(version) if self.secrets is not None else None
+
+    def opened(self, version: Version) -> Opened:
+        """Return what an instance of the version is told of secrets. Raises: `Fault`."""
+        return self.secrets.open(version) if self.secrets is not None else NOTHING
 
     def logged(self, pool: Pool, channel: Channel, invocation: Invocation | None, text: bytes) -> None:
         """Output ahead of an outcome, or of no invocation."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final
 
 from wisp.runtime.frames import CANCEL, CANCEL_DEADLINE, FAILURE_SETTINGS, Frame, pack
 from wispd.base.clock import Clock
@@ -13,6 +13,7 @@ from wispd.base.errors import Fault
 from wispd.gateway.balancing import DEPTH_MAX, QUEUE_AHEAD_NS, Choice, choose, is_overdue, smooth, warm_target
 from wispd.gateway.channel import Channel
 from wispd.gateway.opening import Ready, init_settings
+from wispd.gateway.pool_owner import PoolOwner
 from wispd.gateway.roster import Roster
 from wispd.gateway.verdicts import grown, reserve, verdict
 from wispd.model.function import MEMORY_START, Version
@@ -25,25 +26,6 @@ CANCEL_GRACE_S: Final = 1.0  # for an instance to stop streaming to a client tha
 _RATE_WEIGHT: Final = 0.5
 
 TrialDone = Callable[[Ready | None, Fault | None], None]  # what it said, or why it does not start
-
-
-class PoolOwner(Protocol):
-    """The dispatcher, as its pools see it."""
-
-    def settled(self, invocation: Invocation) -> None:
-        """The invocation is over."""
-
-    def fail(self, invocation: Invocation, status: Status, fault: Fault) -> None:
-        """End an invocation that got no answer."""
-
-    def watch_queue(self, channel: Channel) -> None:
-        """Events are queued ahead on this channel: look for an overdue head."""
-
-    def called(self, pool: Pool, channel: Channel, frame: Frame) -> None: ...
-
-    def logged(self, pool: Pool, channel: Channel, invocation: Invocation | None, text: bytes) -> None: ...
-
-    def cold_started(self, pool: Pool, channel: Channel) -> None: ...
 
 
 class Pool:
@@ -110,8 +92,8 @@ class Pool:
     def _has_room(self, channel: Channel) -> bool:
         """May the instance be given the first of those who wait?"""
         depth = len(channel.inflight)
-        if channel.stopping or channel.stuck or depth + len(channel.abandoned) < self.concurrency:
-            return not (channel.stopping or channel.stuck)
+        if self.roster.leaving(channel) or depth + len(channel.abandoned) < self.concurrency:
+            return not self.roster.leaving(channel)
         first = self.waiting[0]
         if self.concurrency > 1 or self.measured or first.rest is not None or not first.body_done:
             return False
@@ -126,7 +108,7 @@ class Pool:
         if channel.inflight or channel.stopping:
             return
         self.roster.busy.pop(channel.instance, None)
-        if self.retired or channel.stuck:
+        if self.retired or self.roster.leaving(channel):
             self._stop(channel)
         elif self.concurrency == 1 and channel.ready:
             self.roster.idle.append(channel)
@@ -193,7 +175,15 @@ class Pool:
         channel.sandbox_ns = start_ns
         channel.memory_bytes = self.memory_bytes
         self.roster.add(channel)
-        channel.begin(init_settings(self.version, started, self.memory_bytes, describe=bool(self.trials)))
+        try:
+            opened = self._owner.opened(self.version)
+        except Fault as fault:
+            self._stop(channel)
+            self._unstartable(fault)
+            return
+        self.roster.stamp = opened.stamp
+        told = init_settings(self.version, started, self.memory_bytes, describe=bool(self.trials))
+        channel.begin(told, opened)
         if self.trials:
             channel.trial = self.trials.popleft()
             self._scaler.wake(self)
@@ -204,11 +194,18 @@ class Pool:
     def start_refused(self, fault: Fault) -> None:
         """The engine or the budget refused a start."""
         self.roster.starting = max(0, self.roster.starting - 1)
+        self._unstartable(fault)
+
+    def _unstartable(self, fault: Fault) -> None:
         self.last_fault = fault
         if self.trials:
             self.trials.popleft()(None, fault)
-        elif not self.roster.channels and not self.roster.starting:
+        elif not self.roster.starting and all(one.stopping for one in self.roster.channels.values()):
             self.fail_waiting(fault)
+
+    def obstacle(self) -> Fault | None:
+        """Return why no instance can be started now; None: nothing is known against it."""
+        return self._owner.obstacle(self.version)
 
     def start_lost(self) -> None:
         self.roster.starting = max(0, self.roster.starting - 1)

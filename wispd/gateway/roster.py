@@ -24,6 +24,8 @@ class Roster:
         self.warming = 0  # started, not yet initialised
         self.ended_cpu_ns = 0  # of instances that ended, what the meter has not seen
         self.unkept = False  # no idle instance is kept: its budget is spent
+        self.outdated: set[int] = set()  # were told a secret that has changed: they take nothing new
+        self.stamp: tuple[int, ...] = ()  # versions of the secrets that the others were told
 
     def add(self, channel: Channel) -> None:
         """Take in a started instance, which still initialises."""
@@ -38,6 +40,10 @@ class Roster:
         if channel in self.idle:
             self.idle.remove(channel)
 
+    def leaving(self, channel: Channel) -> bool:
+        """Does the instance take no more events?"""
+        return channel.stopping or channel.stuck or channel.instance in self.outdated
+
     def forget(self, channel: Channel, cpu_ns: int = 0) -> None:
         """The instance is gone; it used so much CPU time in all."""
         self.ended_cpu_ns += max(cpu_ns - channel.delay.metered_ns, 0)
@@ -45,6 +51,7 @@ class Roster:
         if not channel.ready:
             self.warming -= 1
         del self.channels[channel.instance]
+        self.outdated.discard(channel.instance)
         channel.close()
 
     def cpu_used_ns(self, now_ns: int) -> int:
@@ -63,7 +70,7 @@ class Roster:
             if count == _LOOKED_AT:
                 break
             depth = len(channel.inflight)
-            if (fewest < 0 or depth < fewest) and channel.open_to_queue:
+            if (fewest < 0 or depth < fewest) and channel.open_to_queue and channel.instance not in self.outdated:
                 fewest, best = depth, channel
         return fewest, best
 
@@ -72,7 +79,7 @@ class Roster:
         best: Channel | None = None
         fullest = -1
         for channel in self.channels.values():
-            if channel.stopping or channel.stuck or channel.trial:
+            if self.leaving(channel) or channel.trial:
                 continue
             used = _occupied(channel)
             if used < self.concurrency and not (channel.hot and used) and used > fullest:
@@ -92,7 +99,7 @@ class Roster:
     def spare(self) -> int:
         """Free slots of instances that run or are on their way."""
         if self.concurrency > 1:
-            taking = [c for c in self.channels.values() if not (c.stopping or c.stuck or c.hot or c.trial)]
+            taking = [c for c in self.channels.values() if not (self.leaving(c) or c.hot or c.trial)]
             return sum(self.concurrency - _occupied(c) for c in taking) + self.starting * self.concurrency
         spare = len(self.idle) + self.starting
         if self.warming:

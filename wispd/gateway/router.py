@@ -14,7 +14,7 @@ from wispd.gateway.routes import RouteTree
 from wispd.model.alias import ALIAS_LABEL, ALIAS_MARK, LIVE
 from wispd.model.budget import Budget, BudgetRemoved, Quota
 from wispd.model.function import Published, Route, Version, Withdrawn
-from wispd.model.published import Entry, Token, decode
+from wispd.model.published import Entry, SealedSecret, SecretDeleted, Token, TokenRevoked, decode
 
 DEFAULT_NAMESPACE: Final = "default"
 MOUNT: Final = b"/fn/"
@@ -51,6 +51,7 @@ class RouteTable:
         self._learned: dict[tuple[str, str, int], Version] = {}  # the latest last
         self.tokens: dict[str, Token] = {}
         self.limits = PublishedLimits()
+        self.secrets: dict[tuple[str, str], SealedSecret] = {}  # by namespace and name
         self.generation = 0  # grows with every change of functions and routes
 
     def __len__(self) -> int:
@@ -177,8 +178,10 @@ class RouteTable:
             self.tokens[entry.digest] = entry
         elif isinstance(entry, Budget | BudgetRemoved | Quota):
             self.limits.apply(entry)
-        else:
+        elif isinstance(entry, TokenRevoked):
             self.tokens.pop(entry.digest, None)
+        else:
+            self._keep_secret(entry)
 
     def replace(self, other: RouteTable) -> None:
         """Become `other`, whole; `tokens` stays the same object for those who hold it."""
@@ -189,6 +192,8 @@ class RouteTable:
         self.tokens.clear()
         self.tokens.update(other.tokens)
         self.limits.replace(other.limits)
+        self.secrets.clear()
+        self.secrets.update(other.secrets)
         self._changed()
 
     def _publish(self, entry: Published, line: bytes) -> None:
@@ -204,6 +209,14 @@ class RouteTable:
         for route in entry.live.routes:
             self._routes.add(route, key)
         self._changed(key)
+
+    def _keep_secret(self, entry: SealedSecret | SecretDeleted) -> None:
+        key = (entry.namespace, entry.name)
+        if isinstance(entry, SealedSecret):
+            self.secrets[key] = entry
+        else:
+            self.secrets.pop(key, None)
+        self.generation += 1
 
     def _withdraw(self, key: str) -> None:
         if key in self._functions:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from wispd.model.alias import LIVE, Pointer, whole
 from wispd.model.entry import Entry
+from wispd.model.secret import SecretUse
 
 Access = Literal["", "public", "token", "private"]
 Network = Literal["egress", "none", "private"]
@@ -58,6 +59,7 @@ class Version(Struct, frozen=True, kw_only=True, omit_defaults=True):
     network: Network = "egress"
     network_allow: tuple[str, ...] = ()
     routes: tuple[Route, ...] = ()
+    secrets: tuple[SecretUse, ...] = ()
     description: str = ""
     labels: dict[str, str] = {}
     entries: tuple[Entry, ...] = ()  # what an App declares, as its trial told

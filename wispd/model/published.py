@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from wispd.model.budget import Budget, BudgetRemoved, Quota
 from wispd.model.function import Published, Version, Withdrawn
+from wispd.model.secret import SealedSecret, SecretDeleted
 
 JOURNAL_NAME: Final = "journal.jsonl"  # in <data>/published/; replaced whole (rename) when compacted
 
@@ -35,7 +36,7 @@ class TokenRevoked(Struct, frozen=True, kw_only=True):
     digest: str
 
 
-Entry = Published | Withdrawn | Token | TokenRevoked | Budget | BudgetRemoved | Quota
+Entry = Published | Withdrawn | Token | TokenRevoked | Budget | BudgetRemoved | Quota | SealedSecret | SecretDeleted
 
 
 class _Line(Struct, omit_defaults=True):
@@ -48,6 +49,8 @@ class _Line(Struct, omit_defaults=True):
     budget: Budget | None = None
     budget_removed: BudgetRemoved | None = None
     quota: Quota | None = None
+    secret: SealedSecret | None = None
+    secret_deleted: SecretDeleted | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -71,6 +74,10 @@ def encode(entry: Entry) -> bytes:
             line = _Line(budget_removed=entry)
         case Quota():
             line = _Line(quota=entry)
+        case SealedSecret():
+            line = _Line(secret=entry)
+        case SecretDeleted():
+            line = _Line(secret_deleted=entry)
     return _encoder.encode(line) + b"\n"
 
 
@@ -79,9 +86,22 @@ def decode(line: bytes) -> Entry:
     parsed = _decoder.decode(line)
     entry: Entry | None = parsed.function or parsed.withdrawn or parsed.token or parsed.token_revoked
     entry = entry or parsed.budget or parsed.budget_removed or parsed.quota
+    entry = entry or parsed.secret or parsed.secret_deleted
     if entry is None:
         raise ValueError(f"journal line without an entry: {line[:80]!r}")
     return entry
 
 
-__all__ = ["JOURNAL_NAME", "Entry", "Published", "Token", "TokenRevoked", "Version", "Withdrawn", "decode", "encode"]
+__all__ = [
+    "JOURNAL_NAME",
+    "Entry",
+    "Published",
+    "SealedSecret",
+    "SecretDeleted",
+    "Token",
+    "TokenRevoked",
+    "Version",
+    "Withdrawn",
+    "decode",
+    "encode",
+]

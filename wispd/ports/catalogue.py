@@ -15,6 +15,7 @@ from wispd.ports.access import Credentials, Namespaces, Uploads
 from wispd.ports.audit import Audit
 from wispd.ports.limits import Limits
 from wispd.ports.rollouts import RolloutReading, Rollouts
+from wispd.ports.secrets import SecretStore
 from wispd.ports.versions import VersionReading, Versions
 
 
@@ -72,6 +73,9 @@ class Reading(Protocol):
     @property
     def rollouts(self) -> RolloutReading: ...
 
+    @property
+    def secrets(self) -> SecretStore: ...
+
     def find(self, namespace: str, name: str) -> Registered | None: ...
 
     def page(self, namespace: str, *, after: str, limit: int) -> list[Registered]:
@@ -81,7 +85,7 @@ class Reading(Protocol):
         """Return how many functions there are."""
 
     def entries(self) -> Iterator[Entry]:
-        """Yield all that is in force, streamed: tokens, then functions."""
+        """Yield all that is in force, streamed: tokens, secrets, then functions."""
 
 
 class Catalogue(Reading, Protocol):

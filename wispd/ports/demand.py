@@ -56,6 +56,9 @@ class ScaledPool(Protocol):
     def start_refused(self, fault: Fault) -> None:
         """A start was refused; waiting invocations fail with `fault` if nothing else can serve them."""
 
+    def obstacle(self) -> Fault | None:
+        """Return why no instance can be started now (a secret that is not set); None: nothing is known against it."""
+
     def start_lost(self) -> None:
         """A start that was asked for will not come; those who wait go on waiting."""
 

@@ -117,7 +117,7 @@ def test_an_unknown_key_is_named_with_its_line(tmp_path: Path, text: str, line: 
 
 def test_what_comes_later_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(Fault) as refused:
-        manifest.read(write(tmp_path, '[functions.a]\nsecrets = ["X"]\n'))
+        manifest.read(write(tmp_path, '[[functions.a.triggers]]\ntype = "object"\n'))
     assert refused.value.code == "not_implemented"
 
 

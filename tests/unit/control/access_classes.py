@@ -75,6 +75,12 @@ CLASSES = {
     f"DELETE {_NS}/budgets/{{scope}}/{{period}}": "govern",
     f"GET {_NS}/quotas": "look",
     f"PATCH {_NS}/quotas": "node:govern",
+    # secrets
+    f"PUT {_NS}/secrets/{{name}}": "change",
+    f"GET {_NS}/secrets/{{name}}": "change",
+    f"GET {_NS}/secrets": "change",
+    f"DELETE {_NS}/secrets/{{name}}": "change",
+    "POST /v1/secrets/rotate-key": "node:govern",
     # tokens and namespaces
     "GET /v1/tokens": "node:govern",
     "POST /v1/tokens": "node:govern",

@@ -13,6 +13,7 @@ from wispd.adapters.store.control_audit import AuditStore
 from wispd.adapters.store.control_builds import BuildStore
 from wispd.adapters.store.control_limits import LimitStore
 from wispd.adapters.store.control_rollouts import RolloutStore
+from wispd.adapters.store.control_secrets import ControlSecrets
 from wispd.adapters.store.control_session import Session, told
 from wispd.adapters.store.control_versions import VersionStore
 from wispd.base.clock import Clock
@@ -50,6 +51,7 @@ class ControlStore:
         self._versions_kept = versions_kept
         self.versions = VersionStore(self._session)
         self.rollouts = RolloutStore(self._session)
+        self.secrets = ControlSecrets(self._session)
 
     def find(self, namespace: str, name: str) -> Registered | None:
         rows = self._session.rows(
@@ -68,6 +70,7 @@ class ControlStore:
         yield from self.credentials.all()
         yield from self.limits.budgets()
         yield from self.limits.quotas()
+        yield from self.secrets.all()
         with told():
             for row in self._connection.execute(_SELECT + "ORDER BY f.id"):
                 yield self._registered(row).published

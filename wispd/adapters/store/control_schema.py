@@ -51,8 +51,17 @@ CREATE TABLE quotas (
 ) STRICT, WITHOUT ROWID;
 """
 
+_SECRETS: Final = """
+CREATE TABLE secrets (
+    namespace TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, key_id TEXT NOT NULL,
+    wrapped BLOB NOT NULL, sealed BLOB NOT NULL, created_us INTEGER NOT NULL, updated_us INTEGER NOT NULL,
+    node_id BLOB NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (namespace, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX secrets_by_key ON secrets (key_id);
+"""
+
 # The n-th one makes user_version n; never edit one that was released.
-MIGRATIONS: Final = (_FIRST, ACCESS, _BUILDS, _LIMITS, DEPLOYMENTS)
+MIGRATIONS: Final = (_FIRST, ACCESS, _BUILDS, _LIMITS, DEPLOYMENTS, _SECRETS)
 SQLITE_MIN: Final = (3, 51, 3)  # older ones can lose a WAL that is being reset. Source: sqlite.org/wal.html
 
 

@@ -18,6 +18,7 @@ RUNTIME_PATH: Final = "/runtime"  # holds the package `wisp`
 SCRATCH_PATH: Final = "/tmp"  # noqa: S108 - inside the sandbox, where it is private
 BOOT_PATH: Final = "/boot"  # holds `wispd` until the zygote has imported what it needs
 _STAGE: Final = "/sys"  # exists everywhere and is no source: the new root is assembled on top of it
+SECRETS_PATH: Final = "/run/secrets"  # leads into the scratch space: a read-only root can hold no file of theirs
 _LINKS: Final = ("/lib", "/lib64", "/usr/lib64")
 _BINDS: Final = ("/lib64", "/usr/lib64", "/usr/share/zoneinfo", "/etc/ssl/certs", "/etc/pki/ca-trust", "/etc/pki/tls")
 _COPIES: Final = ("/etc/ld.so.cache", "/etc/localtime", "/etc/ssl/openssl.cnf")
@@ -53,6 +54,7 @@ def plan(runtime: Runtime, *, packages: str, resolver: str) -> RootPlan:
     else:
         wanted |= {runtime.prefix, runtime.executable}
     links = {path: os.readlink(path) for path in _LINKS if os.path.islink(path)}
+    links[SECRETS_PATH] = f"{SCRATCH_PATH}/.secrets"
     wanted = {os.path.realpath(path) for path in wanted}
     binds = {path: path for path in sorted(wanted) if not _covered(path, wanted)}
     binds[f"{RUNTIME_PATH}/wisp"] = os.path.join(packages, "wisp")
