@@ -15,11 +15,15 @@ from fastapi import APIRouter
 from starlette.types import ASGIApp
 
 from wispd.adapters.fetch.http import HttpFetcher
+from wispd.adapters.secrets.keyfile import KeyFile
+from wispd.adapters.secrets.passphrase import KeyFileWrapper
 from wispd.adapters.store.control import ControlStore
 from wispd.adapters.store.control_audit import walk
+from wispd.adapters.store.snapshot import StoreSnapshots
 from wispd.api.admin import admin_application
 from wispd.api.admin_access import namespace_routes, token_routes
 from wispd.api.admin_audit import audit_routes
+from wispd.api.admin_backup import backup_routes
 from wispd.api.admin_builds import build_routes
 from wispd.api.admin_functions import Urls, function_routes, path_urls
 from wispd.api.admin_gate import is_loopback
@@ -36,7 +40,7 @@ from wispd.api.admin_versions import version_routes
 from wispd.api.rates import TokenRates
 from wispd.app.building import make_builder, make_fetcher
 from wispd.app.directory import read_node
-from wispd.app.keys import opened_keyring
+from wispd.app.keys import key_path, opened_keyring
 from wispd.app.performance import PerformanceReader
 from wispd.app.reading import RecordReader
 from wispd.app.settings import Settings, price_list
@@ -44,6 +48,7 @@ from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.base.ids import id_source, to_text
 from wispd.control.auditing import Auditor
+from wispd.control.backup import About, Backups
 from wispd.control.builder import Builder
 from wispd.control.buildledger import Ledger
 from wispd.control.buildstage import Stages
@@ -151,8 +156,7 @@ class ControlNode:
             token_routes(tenancy, self._reading, of_node=False),
             token_routes(tenancy, self._reading, of_node=True),
             namespace_routes(tenancy, self._reading),
-            audit_routes(self._reading, functools.partial(walk, self._data_dir)),
-            secret_routes(Secrets(self._reading, self.writer, self._keys, self._clock)),
+            *self._keeping(),
         ]
 
     def _measuring(self, deployments: Deployments) -> list[APIRouter]:
@@ -166,6 +170,16 @@ class ControlNode:
             statistics_routes(performance, self._clock, deployments.show),
             top_routes(self._gateway, self._clock),
             limit_routes(self._desk, self._gateway, concurrency=concurrency),
+        ]
+
+    def _keeping(self) -> list[APIRouter]:
+        """Return the routes for secrets, backups and the audit log."""
+        about = About(data_dir=self._data_dir, node_id=self._node.node_id, wisp=self._node.version)
+        wrapper = KeyFileWrapper(KeyFile(key_path(self._settings)))
+        return [
+            audit_routes(self._reading, functools.partial(walk, self._data_dir)),
+            secret_routes(Secrets(self._reading, self.writer, self._keys, self._clock)),
+            backup_routes(Backups(about, StoreSnapshots(self._data_dir), wrapper, self._clock)),
         ]
 
     def _make_builder(

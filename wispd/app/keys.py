@@ -12,7 +12,12 @@ from wispd.ports.catalogue import Catalogue
 
 def keyring(settings: Settings) -> Keyring:
     """Return the node's keyring; nothing is read or made yet."""
-    return Keyring(KeyFile(Path(settings.secret_key_file or Path(settings.data_dir) / FILE_NAME)))
+    return Keyring(KeyFile(key_path(settings)))
+
+
+def key_path(settings: Settings) -> Path:
+    """Return where the master key's file is."""
+    return Path(settings.secret_key_file or Path(settings.data_dir) / FILE_NAME)
 
 
 def opened_keyring(settings: Settings, store: Catalogue) -> Keyring:

@@ -17,6 +17,8 @@ COMMANDS: Final = {
     "up": ("wispd.cli.node", "up", "Start a node."),
     "down": ("wispd.cli.node", "down", "Stop the node; running calls finish first."),
     "status": ("wispd.cli.status", "status", "Show the node, its processes and its functions."),
+    "backup": ("wispd.cli.backups", "backup", "Write a backup of the node to a file."),
+    "restore": ("wispd.cli.backups", "restore", "Make a data directory from a backup."),
     "doctor": ("wispd.cli.doctor", "doctor", "Check what this host gives to sandboxes."),
     "run": ("wispd.cli.running", "run", "Serve one file now, and again whenever you save it."),
     "dev": ("wispd.cli.developing", "dev", "Serve a project while you work on it."),

@@ -94,6 +94,13 @@ class NodeClient(MoneyCalls, VersionCalls):
             with self._http.stream(method, path, content=body, headers=headers, timeout=timeout) as answer:
                 yield answer
 
+    @contextlib.contextmanager
+    def stream(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
+        """Send one request; yields its answer, not yet read. A long silence between two pieces is an error."""
+        with self._reached(), self._http.stream(method, path, **request) as answer:
+            self._refuse(answer)
+            yield answer
+
     # ── what ran ────────────────────────────────────────────────────────────────────────────────────────────
 
     def invocation(self, invocation_id: str) -> Json:

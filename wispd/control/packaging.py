@@ -79,7 +79,7 @@ class Packages:
             contents = self._unpack(upload, wanted, directory)
             digest = tree_digest([(entry.path, entry.executable, contents[entry.path]) for entry in wanted])
             if not self.has(digest):
-                _sync(directory)
+                sync_tree(directory)
                 self._move(directory, digest)
         return Tree(digest=digest, files=len(wanted), file_bytes=declared)
 
@@ -99,7 +99,7 @@ class Packages:
         with full_disk_told():
             if not self.has(digest):
                 if not passing:
-                    _sync(directory)
+                    sync_tree(directory)
                 self._move(directory, digest)
         return digest
 
@@ -197,7 +197,7 @@ def make_directories(root: Path, directory: Path) -> None:
         path.chmod(0o755)
 
 
-def _sync(root: Path) -> None:
+def sync_tree(root: Path) -> None:
     """Put a whole tree on the disk."""
     paths = [path for path in root.rglob("*") if not path.is_symlink()]
     syncfs = getattr(ctypes.CDLL(None), "syncfs", None)

@@ -81,6 +81,7 @@ CLASSES = {
     f"GET {_NS}/secrets": "change",
     f"DELETE {_NS}/secrets/{{name}}": "change",
     "POST /v1/secrets/rotate-key": "node:govern",
+    "POST /v1/backup": "node:govern",
     # tokens and namespaces
     "GET /v1/tokens": "node:govern",
     "POST /v1/tokens": "node:govern",
