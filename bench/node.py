@@ -139,9 +139,12 @@ class Node:
                 self._digests[folder] = self._ask(link, "POST", "/packages", zipped(folder))["code"]
             if layer is not None and layer not in self._digests:
                 self._digests[layer] = self._ask(link, "POST", "/layers", zipped(layer))["layer"]
-        asgi = {"dialect": "asgi", "handler": "main:app"}
+        kinds = {
+            "hello_fastapi": {"dialect": "asgi", "handler": "main:app"},
+            "hello_app": {"dialect": "app", "handler": "main:app", "trial": False},
+        }
         native = {"dialect": "native", "handler": "main:handle", "trial": False}
-        document = {"code": self._digests[folder], **(asgi if "fastapi" in folder.name else native)}
+        document = {"code": self._digests[folder], **kinds.get(folder.name, native)}
         return document | ({"layer": self._digests[layer]} if layer else {})
 
     def _ask(self, link: client.Link, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
