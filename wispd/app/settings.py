@@ -175,6 +175,11 @@ def child_environment(more: Mapping[str, str]) -> dict[str, str]:
     return own | dict(more)
 
 
+def notify_socket() -> str:
+    """Return where the service manager hears that the node serves; "" where there is none."""
+    return os.environ.get("NOTIFY_SOCKET", "")
+
+
 def certificate_authority() -> str:
     """Return the file of certificates that a remote node's may be signed by; "" for those of the system."""
     return os.environ.get("WISP_CA", "")

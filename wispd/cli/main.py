@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "backup": ("wispd.cli.backups", "backup", "Write a backup of the node to a file."),
     "restore": ("wispd.cli.backups", "restore", "Make a data directory from a backup."),
     "doctor": ("wispd.cli.doctor", "doctor", "Check what this host gives to sandboxes."),
+    "service-unit": ("wispd.cli.service", "service_unit", "Print a systemd unit for a node."),
     "run": ("wispd.cli.running", "run", "Serve one file now, and again whenever you save it."),
     "dev": ("wispd.cli.developing", "dev", "Serve a project while you work on it."),
     "deploy": ("wispd.cli.deploying", "deploy", "Deploy a folder, a file or a zip."),
@@ -55,7 +56,7 @@ TOPICS: Final = {
     "Look inside": ("logs", "invocation", "stats", "why", "top"),
     "Settings and money": ("secret", "usage", "budget", "quota"),
     "Access": ("token", "namespace", "audit"),
-    "Node": ("up", "down", "status", "doctor", "backup", "restore", "completion"),
+    "Node": ("up", "down", "status", "doctor", "service-unit", "backup", "restore", "completion"),
 }
 
 

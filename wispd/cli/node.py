@@ -45,8 +45,13 @@ def up(data_dir: str, detach: bool, as_json: bool, **flags: Any) -> None:
         _say_serving(start(chosen).serving, chosen, as_json=as_json)
         return
     from wispd.app import node
+    from wispd.app.notifying import READY, notify
 
-    node.run(chosen, lambda serving: _say_serving(msgspec.to_builtins(serving), chosen, as_json=as_json))
+    def announce(serving: node.Serving) -> None:
+        _say_serving(msgspec.to_builtins(serving), chosen, as_json=as_json)
+        notify(settings.notify_socket(), READY)
+
+    node.run(chosen, announce)
 
 
 def _say_serving(serving: dict[str, Any], chosen: settings.Settings, *, as_json: bool) -> None:
