@@ -24,6 +24,7 @@ from wispd.api.admin import admin_application
 from wispd.api.admin_access import namespace_routes, token_routes
 from wispd.api.admin_audit import audit_routes
 from wispd.api.admin_backup import backup_routes
+from wispd.api.admin_batches import batch_routes
 from wispd.api.admin_builds import build_routes
 from wispd.api.admin_functions import Urls, function_routes, path_urls
 from wispd.api.admin_gate import is_loopback
@@ -49,6 +50,7 @@ from wispd.base.errors import Fault
 from wispd.base.ids import id_source, to_text
 from wispd.control.auditing import Auditor
 from wispd.control.backup import About, Backups
+from wispd.control.batches import Batches
 from wispd.control.builder import Builder
 from wispd.control.buildledger import Ledger
 from wispd.control.buildstage import Stages
@@ -147,6 +149,7 @@ class ControlNode:
             function_routes(deployments, code=code, layers=layers, zip_bytes_max=limits.package_zip_bytes, urls=urls),
             version_routes(deployments, pointing, urls=urls),
             rollout_routes(self._rollouts),
+            batch_routes(Batches(self._reading, self.writer, deployments)),
             build_routes(self._builder, fetching),
             invoking_routes(self._gateway, pointing),
             record_routes(self._records, self._clock, self.stopping),

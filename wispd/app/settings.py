@@ -67,8 +67,6 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From the start of an instance to the end of its imports."""
     versions_kept: int = 100
     """Versions of a function that are kept besides those an alias points at."""
-    unused_kept_s: float = 86_400.0
-    """How long code and layers stay that no version refers to."""
     package_zip_bytes: int = 50 * MB
     """A deployment as it is uploaded."""
     package_bytes: int = 250 * MB

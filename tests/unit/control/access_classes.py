@@ -42,6 +42,7 @@ CLASSES = {
     f"DELETE {_NS}/functions/{{name}}": "change",
     **{f"{verb} {_INVOKE}": "call" for verb in _CALLS},
     **{f"{verb} {_INVOKE}/{{rest:path}}": "call" for verb in _CALLS},
+    f"POST {_NS}/functions:batch": "change",
     # versions, aliases, rollouts
     **{
         f"GET {_NS}/functions/{{name}}/{what}": "look"

@@ -1,4 +1,4 @@
-"""The tables of versions: aliases with their revisions, what pointed where when, rollouts, trees nobody uses."""
+"""The tables of versions: aliases with their revisions, what pointed where when, rollouts."""
 
 from __future__ import annotations
 
@@ -25,9 +25,6 @@ CREATE TABLE rollouts (
     updated_us INTEGER NOT NULL, node_id BLOB NOT NULL, epoch INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX rollouts_running ON rollouts (running) WHERE running = 1;
-CREATE TABLE unused_trees (
-    kind TEXT NOT NULL, digest TEXT NOT NULL, since_us INTEGER NOT NULL, PRIMARY KEY (kind, digest)
-) STRICT, WITHOUT ROWID;
 INSERT INTO aliases SELECT f.id, 'live', CAST('{"alias":"live","shares":[[' || v.number || ',100]]}' AS BLOB), 1,
     f.updated_us, '', f.node_id, f.epoch FROM functions f JOIN versions v ON v.id = f.live;
 INSERT INTO history SELECT function, 1, name, content, 'deployed before 0.2', updated_us, '', node_id, epoch
