@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from cli_page import cli_page
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 SETTINGS: Final = ROOT / "wispd/app/settings.py"
 BELOW: Final = (ROOT / "wispd/model/build.py",)  # where sections come from that other rooms read, too
@@ -78,7 +80,10 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES: Final[dict[Path, Callable[[], str]]] = {ROOT / "docs/reference/settings.md": settings_page}
+PAGES: Final[dict[Path, Callable[[], str]]] = {
+    ROOT / "docs/reference/settings.md": settings_page,
+    ROOT / "docs/cli.md": cli_page,
+}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -24,6 +24,7 @@ START_S: Final = 90.0
 END_S: Final = 20.0  # for a temporary node to end after its caller's word
 STALE_S: Final = 60.0  # what is younger may be starting
 PREFIX: Final = "wisp-run-"
+PARENT_MAX: Final = 60  # bytes; the paths of Unix sockets are short
 _LOOK_S: Final = 0.05
 
 
@@ -86,6 +87,8 @@ def start(settings: Settings, *, temporary: bool = False) -> Started:
 def temporary_dir() -> Path:
     """Return a fresh path for a temporary node, and remove what killed ones have left."""
     parent = Path(tempfile.gettempdir())
+    if len(os.fsencode(parent)) > PARENT_MAX:
+        parent = Path("/tmp")  # noqa: S108  (a fresh name that nobody can guess, made 0700)
     for path in parent.glob(PREFIX + "*"):
         with contextlib.suppress(OSError):
             status = path.lstat()

@@ -12,7 +12,7 @@ from wispd.cli import manifest
 from wispd.cli.changes import affected
 from wispd.cli.naming import default_name
 from wispd.cli.projects import Uploaded, Wishes
-from wispd.cli.running import LOOPBACK, reachable, steps_on
+from wispd.cli.running import LOOPBACK, reachable
 from wispd.cli.screen import Screen
 from wispd.cli.session import Outcome, Paths, Session
 from wispd.cli.temporary import TemporaryNode
@@ -42,7 +42,7 @@ def dev(path: Path, host: str, port: int | None, browse: bool, as_json: bool) ->
     screen = Screen(as_json=as_json)
     flags = {"host": host} | ({"port": port} if port is not None else {})
     with TemporaryNode(flags) as node, node.signalled(), node.client() as client:
-        project = Project(client, folder, public=host not in LOOPBACK, told=steps_on(screen))
+        project = Project(client, folder, public=host not in LOOPBACK, told=node.built)
         session = Session(node, screen, project.deploy, root=f"{folder}/", named=True)
         session.on_first = lambda outcomes: _greet(node, screen, outcomes, host=host, browse=browse)
         node.follow()
@@ -59,15 +59,17 @@ class Project:
         self._told = told
         self._folder = folder
         self._public = public
+        self._told = told
         self._tables: dict[str, dict[str, Any]] = {}
         self._failed: set[str] = set()
+        self._only = default_name(folder)  # of a folder without a manifest; once, as it is the same function
 
     def deploy(self, changed: Paths | None) -> list[Outcome]:
         """Deploy what the changed files change (None: everything), and what did not go live before.
 
         Raises: `Fault` when the manifest or the folder is wrong as a whole.
         """
-        tables = manifest.read(self._folder) or {default_name(self._folder): {}}
+        tables = manifest.read(self._folder) or {self._only: {}}
         # The manifest counts by what it says of each function, not as a file.
         files = (changed or frozenset()) - {self._folder / manifest.FILE_NAME}
         names = list(tables) if changed is None else affected(self._folder, tables, files)

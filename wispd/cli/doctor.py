@@ -7,7 +7,6 @@ import os
 import platform
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -34,7 +33,7 @@ _MEANINGS: Final = {
 @click.option("--fix", is_flag=True, help="Show the exact commands that would raise the level.")
 @click.option("--yes", is_flag=True, help="With --fix: run them (through sudo unless root).")
 @click.option("--data", "data_dir", default=None, help="The node's data directory (its own limits are shown).")
-def doctor(as_json: bool, fix: bool, yes: bool, data_dir: str | None) -> None:
+def doctor(as_json: bool, fix: bool, yes: bool, data_dir: str | None) -> int:
     """Check what this host gives to sandboxes and print the limits.
 
     Exit code 0: functions can be isolated here. 1: they can't, or SQLite is too old. 2: wrong use.
@@ -52,7 +51,7 @@ def doctor(as_json: bool, fix: bool, yes: bool, data_dir: str | None) -> None:
         click.echo(json.dumps(facts | {"remedies": [_shown(one) for one in _remedies(report)] if fix else []}))
     else:
         _print(report, facts, fix=fix)
-    sys.exit(0 if report.level.name != "process" and facts["sqlite"]["recent_enough"] else 1)
+    return 0 if report.level.name != "process" and facts["sqlite"]["recent_enough"] else 1
 
 
 def examine(report: Report, limits: settings.Settings) -> dict[str, Any]:

@@ -22,6 +22,16 @@ REFUSED: Final = 4
 UNREACHABLE: Final = 5
 PLATFORM: Final = 6
 INTERRUPTED: Final = 130
+EXIT_CODES: Final = {
+    OK: "it worked",
+    FUNCTION_FAILED: "the function failed; `wisp doctor`: functions can't be isolated here",
+    USAGE: "wrong use",
+    NOT_FOUND: "not found",
+    REFUSED: "refused, or over a limit",
+    UNREACHABLE: "no node reached",
+    PLATFORM: "the platform failed",
+    INTERRUPTED: "interrupted by Ctrl-C",
+}
 _CODES: Final = {
     "invalid_argument": USAGE,
     "not_found": NOT_FOUND,

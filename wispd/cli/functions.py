@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
+from wispd.cli.completing import function_names
 from wispd.cli.options import Where, node_options, suggesting
-from wispd.cli.output import print_json, say, size_text, table
+from wispd.cli.output import ago, facts, print_json, say, size_text, styled, table
 from wispd.cli.versions import parts_text, version_number
-
-_SHOWN: Final = (
-    *("number", "dialect", "handler", "runtime", "memory", "cpu", "timeout_s", "concurrency", "instances_min"),
-    *("instances_max", "idle_s", "access", "network", "network_allow", "description", "created", "code", "layer"),
-    "id",
-)
 
 
 @click.command("list")
@@ -29,11 +25,12 @@ def list_functions(where: Where) -> None:
         say(f"no functions in namespace {where.namespace}; deploy one with `wisp deploy PATH`")
     else:
         rows = [_row(function) for function in functions]
-        table(("name", "version", "dialect", "memory", "timeout", "updated", "url"), rows)
+        least = ("timeout", "memory", "dialect", "updated", "version")
+        table(("name", "version", "dialect", "memory", "timeout", "updated", "url"), rows, least=least)
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @node_options
 def show(where: Where, name: str) -> None:
     """Show one function and its live version."""
@@ -42,26 +39,20 @@ def show(where: Where, name: str) -> None:
     if where.as_json:
         print_json(function)
         return
+    live = function["live"]
     why = f": {function['disabled_reason']}" if function.get("disabled_reason") else ""
-    say(f"{function['name']}  {function['url']}" + ("" if function["enabled"] else f"  (disabled{why})"))
-    for alias, versions in function.get("aliases", {}).items():
-        say(f"  {'alias':<14} {alias} → {parts_text(versions)}")
-    for key in _SHOWN:
-        value = function["live"].get(key)
-        if value not in (None, "", [], {}):
-            say(f"  {key:<14} {_memory(function['live']) if key == 'memory' else value}")
-    for title, key in (("label", "labels"), ("env", "env")):
-        for name_, value in sorted(function["live"].get(key, {}).items()):
-            say(f"  {title:<14} {name_}={value}")
-    for use in function["live"].get("secrets", []):
-        say(f"  {'secret':<14} {use['name']}" + (f" as /run/secrets/{use['file']}" if use.get("file") else ""))
-    entries = function["live"].get("entries", [])
+    disabled = [] if function["enabled"] else [(f"  disabled{why}", "bold yellow")]
+    styled((function["name"], "bold"), ("  ", ""), (function["url"], "cyan"), *disabled)
+    aliases = [("alias", f"{alias} → {parts_text(parts)}") for alias, parts in function.get("aliases", {}).items()]
+    facts([*aliases, *_described(live)])
+    entries = live.get("entries", [])
     if entries:
-        table(("entry point", "kind", "when", "options"), [_entry(entry) for entry in entries])
+        say()
+        table(("entry point", "kind", "when", "options"), [_entry(entry) for entry in entries], least=("options",))
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @click.option("--version", help="Delete only this version, which no alias may point at.")
 @node_options
 def delete(where: Where, name: str, version: str | None) -> None:
@@ -81,8 +72,30 @@ def delete(where: Where, name: str, version: str | None) -> None:
 def _row(function: dict[str, Any]) -> tuple[object, ...]:
     live = function["live"]
     timeout = f"{live['timeout_s']:g} s"
-    updated = str(function["updated"])[:19].replace("T", " ")
-    return function["name"], live["number"], live["dialect"], _memory(live), timeout, updated, function["url"]
+    state = function["name"] if function["enabled"] else f"{function['name']} (disabled)"
+    return state, live["number"], live["dialect"], _memory(live), timeout, ago(function["updated"]), function["url"]
+
+
+def _described(live: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    yield "version", f"{live['number']}, deployed {ago(live['created'])}"
+    yield "handler", " ".join(filter(None, (live["handler"] or "found by inspection", f"({live['dialect']})")))
+    yield "runtime", live["runtime"]
+    yield "memory", _memory(live)
+    yield "cpu", f"{live['cpu']:g}"
+    yield "timeout", f"{live['timeout_s']:g} s"
+    yield "concurrency", f"{live['concurrency']} per instance"
+    yield "instances", f"{live['instances_min']} to {live['instances_max']}, idle ones end after {live['idle_s']:g} s"
+    yield "access", live["access"] or "public on this machine, else by token"
+    yield "network", " ".join([live["network"], *(f"+{address}" for address in live["network_allow"])])
+    yield "routes", ", ".join(" ".join(filter(None, route)) for route in live["routes"])
+    yield "description", live["description"]
+    yield "labels", ", ".join(f"{key}={value}" for key, value in sorted(live["labels"].items()))
+    for key, value in sorted(live.get("env", {}).items()):
+        yield "env", f"{key}={value}"
+    for use in live.get("secrets", []):
+        yield "secret", use["name"] + (f" as /run/secrets/{use['file']}" if use.get("file") else "")
+    yield "code", live["code"][:12]
+    yield "layer", live["layer"][:12]
 
 
 def _entry(entry: dict[str, Any]) -> tuple[object, ...]:

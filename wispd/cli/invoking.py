@@ -14,6 +14,7 @@ import click
 import httpx
 
 from wispd.base.errors import Fault
+from wispd.cli.completing import function_names
 from wispd.cli.failures import FUNCTION_FAILED, OK, exit_code
 from wispd.cli.options import Where, node_options, suggesting
 from wispd.cli.output import note, print_json
@@ -25,7 +26,7 @@ RECORD_WAIT_S: Final = (0.0, 0.1, 0.3, 0.6, 1.0)  # the record is there when the
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @click.option("-d", "payload", metavar="DATA", help="The payload; @FILE: of a file; -: of standard input.")
 @click.option("--path", "rest", default="", help="Path and query below the function, such as /orders?id=1.")
 @click.option("-X", "--method", default="POST", show_default=True, help="The HTTP method.")

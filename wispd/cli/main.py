@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "restore": ("wispd.cli.backups", "restore", "Make a data directory from a backup."),
     "doctor": ("wispd.cli.doctor", "doctor", "Check what this host gives to sandboxes."),
     "service-unit": ("wispd.cli.service", "service_unit", "Print a systemd unit for a node."),
+    "init": ("wispd.cli.starting", "init", "Make a runnable starting point."),
     "run": ("wispd.cli.running", "run", "Serve one file now, and again whenever you save it."),
     "dev": ("wispd.cli.developing", "dev", "Serve a project while you work on it."),
     "deploy": ("wispd.cli.deploying", "deploy", "Deploy a folder, a file or a zip."),
@@ -47,6 +48,7 @@ COMMANDS: Final = {
     "top": ("wispd.cli.top", "top", "Show functions as they run."),
     "budget": ("wispd.cli.budgets", "budget", "Limit what functions may cost."),
     "quota": ("wispd.cli.quotas", "quota", "Limit how much of the node a namespace may have."),
+    "completion": ("wispd.cli.completing", "completion", "Complete commands and names in your shell."),
 }
 # How `wisp --help` groups them, in this order. A test holds that every command stands in one topic.
 TOPICS: Final = {

@@ -12,7 +12,7 @@ from wispd.cli.deploying import document
 from wispd.cli.naming import default_name
 from wispd.cli.projects import Wishes, deploy_project
 from wispd.cli.screen import Screen, network_address
-from wispd.cli.session import Outcome, Session
+from wispd.cli.session import Outcome, Paths, Session
 from wispd.cli.temporary import TemporaryNode
 from wispd.cli.watching import saved_files
 from wispd.client.builds import Told
@@ -40,11 +40,14 @@ def run(file: Path, host: str, port: int | None, as_json: bool, **given: Any) ->
     """
     path = checked(file.absolute())
     wanted = wanted_document(path, host, given)
+    name = default_name(path)  # once: a save that renames its App, or is broken, is still the same function
     screen = Screen(as_json=as_json)
     flags = {"host": host} | ({"port": port} if port is not None else {})
     with TemporaryNode(flags) as node, node.signalled(), node.client() as client:
-        told = steps_on(screen)
-        deploy = lambda _: _deploy(client, path, wanted, told)  # noqa: E731
+
+        def deploy(_: Paths | None) -> list[Outcome]:
+            return _deploy(client, path, name, wanted=wanted, told=node.built)
+
         session = Session(node, screen, deploy, root=f"{path.parent}/", named=False)
         session.on_first = lambda _: _greet(node, screen, path, host)
         node.follow()
@@ -73,24 +76,13 @@ def wanted_document(path: Path, host: str, given: dict[str, Any]) -> dict[str, A
     return wanted if host in LOOPBACK else wanted | {"access": "public"}
 
 
-def steps_on(screen: Screen) -> Told:
-    """Return what shows the steps of a build as they begin."""
-
-    def told(event: dict[str, Any]) -> None:
-        if event.get("event") == "step":
-            screen.line((f"  {event.get('label', '')} …", "dim"))
-
-    return told
-
-
-def _deploy(client: NodeClient, path: Path, wanted: dict[str, Any], told: Told) -> list[Outcome]:
-    name = default_name(path)
+def _deploy(client: NodeClient, path: Path, name: str, *, wanted: dict[str, Any], told: Told) -> list[Outcome]:
     if not path.is_file():  # between two halves of a save; the second one comes
         return []
     try:
-        return [
-            Outcome(name=name, function=deploy_project(client, path, Wishes(name=name, flags=wanted), told=told)[0])
-        ]
+        wishes = Wishes(name=name, flags=wanted)
+        (function,) = deploy_project(client, path, wishes, told=told)
+        return [Outcome(name=name, function=function)]
     except Fault as fault:
         return [Outcome(name=name, fault=fault)]
 

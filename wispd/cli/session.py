@@ -15,7 +15,7 @@ from wispd.cli.callines import Shown, Tally, call_lines, local_paths, log_lines,
 from wispd.cli.failures import OK, PLATFORM
 from wispd.cli.output import harmless
 from wispd.cli.screen import Screen
-from wispd.cli.temporary import Called, Done, Ended, Saved, TemporaryNode, Typed
+from wispd.cli.temporary import Built, Called, Done, Ended, Saved, TemporaryNode
 
 Paths = frozenset[Path]
 _NS_PER_MS: Final = 1e6
@@ -65,9 +65,12 @@ class Session:
                 self._done(event)
             elif isinstance(event, Ended):
                 return self._ended(event.signal)
+            elif isinstance(event, Built):
+                self._screen.line((f"  {harmless(str(event.event.get('label', '')))} …", "dim"))
+                self._screen.event("building", label=event.event.get("label", ""))
             elif event.word in ("q", "quit", "exit"):
                 return self._ended(signal.SIGINT)
-            elif isinstance(event, Typed) and event.word in ("r", "redeploy"):
+            elif event.word in ("r", "redeploy"):
                 self._asked = True
                 self._begin(None)
 

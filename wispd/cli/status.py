@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from wispd.app import settings
 from wispd.base.errors import Fault
 from wispd.cli.amounts import money
 from wispd.cli.options import Where, node_options
-from wispd.cli.output import print_json, say, size_text, table
+from wispd.cli.output import facts, note, print_json, say, size_text, styled, table
 
 _NONE = {"ready": 0, "busy": 0, "starting": 0}
 
@@ -67,18 +68,11 @@ def _local(where: Where) -> dict[str, Any]:
 
 
 def _print(document: dict[str, Any]) -> None:
-    say(f"node       {document.get('node_id', '?')}, {document.get('state', 'reachable')}")
-    for key, title in (("public_url", "functions"), ("admin_url", "admin"), ("data_dir", "data")):
-        if document.get(key):
-            say(f"{title:<10} {document[key]}")
-    gateway = document["gateway"]
-    if gateway.get("level"):
-        say(f"isolation  {gateway['level']}")
-    memory = gateway.get("memory")
-    if memory:
-        say(f"memory     {size_text(memory['reserved_bytes'])} of {size_text(memory['budget_bytes'])} reserved")
+    state = str(document.get("state", "reachable"))
+    styled(("● ", "green" if state in ("ready", "reachable") else "yellow"), (state, "bold"))
+    facts(_described(document))
     if document.get("error"):
-        say(f"warning    {document['error']}")
+        note(f"warning: {document['error']}")
     if document.get("processes"):
         rows = [
             (
@@ -90,15 +84,45 @@ def _print(document: dict[str, Any]) -> None:
             )
             for one in document["processes"]
         ]
-        table(("process", "pid", "state", "restarts", "last end"), rows)
-    for budget in gateway.get("budgets", []):
-        say(f"budget     {budget_state(budget)}")
+        say()
+        table(("process", "pid", "state", "restarts", "last end"), rows, least=("last end", "restarts"))
+    for budget in document["gateway"].get("budgets", []):
+        say(f"  budget     {budget_state(budget)}")
     if document["functions"]:
         functions = [
             (one["name"], one["version"], *(one["instances"][key] for key in _NONE), one["waiting"])
             for one in document["functions"]
         ]
-        table(("function", "version", "ready", "busy", "starting", "waiting"), functions)
+        say()
+        titles = ("function", "version", "ready", "busy", "starting", "waiting")
+        table(titles, functions, least=("version", "starting", "waiting"))
+    elif not document.get("error"):
+        say("\nno functions yet; `wisp init NAME` makes one, `wisp deploy` puts it here")
+
+
+def _described(document: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    gateway = document["gateway"]
+    memory = gateway.get("memory")
+    yield "functions", document.get("public_url")
+    yield "admin", document.get("admin_url")
+    yield "data", document.get("data_dir")
+    yield "isolation", gateway.get("level")
+    if memory:
+        yield "memory", f"{size_text(memory['reserved_bytes'])} of {size_text(memory['budget_bytes'])} reserved"
+    if document.get("uptime_s"):
+        yield "up", duration_text(document["uptime_s"])
+    yield "version", document.get("version")
+    yield "node", document.get("node_id")
+
+
+def duration_text(seconds: float) -> str:
+    """Return a time span in its two largest units."""
+    parts = []
+    for unit_s, unit in ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")):
+        count, seconds = divmod(int(seconds), unit_s)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
 
 
 def budget_state(budget: dict[str, Any]) -> str:

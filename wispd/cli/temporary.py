@@ -27,6 +27,7 @@ ASK_AGAIN_S: Final = 0.3  # after the node did not answer
 WAITING_MAX: Final = 2_000  # events; while the terminal is that far behind, calls are counted, not shown
 LIFE_S: Final = 0.5  # how often it is seen whether the node is alive
 POOL_MEMBERS: Final = 2  # one person calls it
+_AWAY: Final = ("unavailable", "draining")
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -62,7 +63,13 @@ class Done(Struct, frozen=True):
     fault: Fault | None = None
 
 
-Happening = Called | Typed | Saved | Ended | Done
+class Built(Struct, frozen=True):
+    """What a build says."""
+
+    event: dict[str, Any]
+
+
+Happening = Built | Called | Typed | Saved | Ended | Done
 
 
 class TemporaryNode:
@@ -116,6 +123,11 @@ class TemporaryNode:
 
         self._thread(tell)
 
+    def built(self, event: dict[str, Any]) -> None:
+        """Tell what a build says; called by the thread that deploys."""
+        if event.get("event") == "step":
+            self.events.put(Built(event))
+
     def work(self, work: Callable[[], Any]) -> None:
         """Do something in a thread of its own; its end is an event."""
 
@@ -137,7 +149,10 @@ class TemporaryNode:
             while not self._over.is_set():
                 try:
                     told = client.calls(after)
-                except Fault:
+                except Fault as fault:
+                    if fault.code not in _AWAY:
+                        self.events.put(Done(fault=fault))
+                        return
                     after = None  # a gateway that was started again counts anew
                     self._over.wait(ASK_AGAIN_S)
                     continue

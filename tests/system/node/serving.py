@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +21,9 @@ from nodes import WISP, eventually, gone
 class Serving:
     """One command that goes on, its events, and every process it started."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], temporary: Path) -> None:
         self.process = process
+        self.temporary = temporary
         self.events: list[dict[str, Any]] = []
         self.said = b""
         self._threads = [threading.Thread(target=target, daemon=True) for target in (self._read, self._hear)]
@@ -77,6 +80,11 @@ class Serving:
         self.process.send_signal(number)
         return self.process.wait(60)
 
+    def nothing_left(self, pids: list[int]) -> None:
+        """Wait until the processes and the data directory are gone."""
+        eventually(lambda: gone(pids), "its processes are gone")
+        eventually(lambda: not list(self.temporary.iterdir()), "its directory is gone")
+
     def close(self) -> None:
         """Read what is left and let go of the pipes."""
         for thread in self._threads:
@@ -87,10 +95,9 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[Serving]:
-    """Start a command with --json on a free port; temporary files go below `folder`."""
-    temporary = folder / "t"
-    temporary.mkdir(mode=0o777, exist_ok=True)
+def serving(*arguments: str) -> Iterator[Serving]:
+    """Start a command with --json on a free port and a short path for its temporary files."""
+    temporary = Path(tempfile.mkdtemp(prefix="wr-", dir="/tmp"))
     temporary.chmod(0o1777)
     process = subprocess.Popen(
         [*WISP, *arguments, "--port", "0", "--json"],
@@ -100,16 +107,11 @@ def serving(folder: Path, *arguments: str) -> Iterator[Serving]:
         env=os.environ | {"TMPDIR": str(temporary)},
         start_new_session=True,
     )
-    running = Serving(process)
+    running = Serving(process, temporary)
     try:
         yield running
     finally:
         if process.poll() is None:
             running.end(signal.SIGKILL)
         running.close()
-
-
-def nothing_left(folder: Path, pids: list[int]) -> None:
-    """Wait until the processes and the data directory are gone."""
-    eventually(lambda: gone(pids), "its processes are gone")
-    eventually(lambda: not list((folder / "t").iterdir()), "its directory is gone")
+        shutil.rmtree(temporary, ignore_errors=True)

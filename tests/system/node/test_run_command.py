@@ -7,13 +7,14 @@ import os
 import pty
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from nodes import WISP, eventually
-from serving import Serving, nothing_left, serving
+from serving import Serving, serving
 
 GOOD = """
 print("imported")
@@ -56,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def running(folder: Path) -> Iterator[Serving]:
     (folder / "hello.py").write_text(GOOD)
-    with serving(folder, "run", str(folder / "hello.py")) as one:
+    with serving("run", str(folder / "hello.py")) as one:
         one.first("ready")
         yield one
 
@@ -82,7 +83,7 @@ def test_a_file_is_served_and_each_call_is_told(running: Serving, folder: Path) 
     running.until(lambda: bool(running.of("ended")), "the summary")
     (ended,) = running.of("ended")
     assert (ended["failed"], ended["calls"] > 2) == (1, True)
-    nothing_left(folder, pids)
+    running.nothing_left(pids)
 
 
 def _saved(running: Serving, file: Path) -> None:
@@ -104,21 +105,21 @@ def _saved(running: Serving, file: Path) -> None:
 def test_a_killed_command_leaves_nothing(folder: Path) -> None:
     file = folder / "late.py"
     file.write_text("import nothing_of_that_name\n")
-    with serving(folder, "run", str(file)) as running:
+    with serving("run", str(file)) as running:
         assert "nothing_of_that_name" in running.first("refused")["error"]["message"]
         file.write_text("def handle(event, context):\n    return 'here'\n")
         running.until(lambda: running.get().text == "here", "it is served once it is mended")
         pids = running.tree()
         assert running.end(signal.SIGKILL) == -signal.SIGKILL
-        nothing_left(folder, pids)
+        running.nothing_left(pids)
 
 
 def test_a_killed_node_ends_the_command_and_leaves_nothing(running: Serving, folder: Path) -> None:
     pids = running.tree()
-    status = next((folder / "t").glob("wisp-run-*/run/status.json"))
+    status = next(running.temporary.glob("wisp-run-*/run/status.json"))
     os.kill(json.loads(status.read_text())["pid"], signal.SIGKILL)
     assert running.process.wait(60) == 6
-    nothing_left(folder, pids)
+    running.nothing_left(pids)
 
 
 def test_a_closed_terminal_ends_it_and_instances_never_had_it(folder: Path) -> None:
@@ -126,9 +127,9 @@ def test_a_closed_terminal_ends_it_and_instances_never_had_it(folder: Path) -> N
     file = folder / "tries.py"
     file.write_text(TERMINAL)
     command = [*WISP, "run", str(file), "--port", "0"]
-    (folder / "t").mkdir(mode=0o777)
-    (folder / "t").chmod(0o1777)
-    environment = os.environ | {"TMPDIR": str(folder / "t"), "TERM": "dumb", "COLUMNS": "100"}
+    temporary = Path(tempfile.mkdtemp(prefix="wr-", dir="/tmp"))
+    temporary.chmod(0o1777)
+    environment = os.environ | {"TMPDIR": str(temporary), "TERM": "dumb", "COLUMNS": "100"}
     control = f"{TERMINAL}\nprint(handle(None, None))\n"
     assert b"opened /dev/tty" in _on_terminal([WISP[0], "-c", control], environment, b"]")[0]
     shown, master, pid = _on_terminal(command, environment, b"Ctrl-C ends")
@@ -136,7 +137,8 @@ def test_a_closed_terminal_ends_it_and_instances_never_had_it(folder: Path) -> N
     assert subprocess.run(["curl", "-s", f"http://{url}"], capture_output=True, check=True).stdout == b"[]"
     os.close(master)  # the terminal is closed
     os.waitpid(pid, 0)
-    eventually(lambda: not list((folder / "t").iterdir()), "its directory is gone")
+    eventually(lambda: not list(temporary.iterdir()), "its directory is gone")
+    temporary.rmdir()
 
 
 def _on_terminal(command: list[str], environment: dict[str, str], until: bytes) -> tuple[bytes, int, int]:
@@ -183,7 +185,7 @@ def test_a_project_is_served_and_only_what_changed_is_deployed(folder: Path) -> 
     project.mkdir()
     for name, text in PROJECT.items():
         (project / name).write_text(text)
-    with serving(folder, "dev", str(project)) as running:
+    with serving("dev", str(project)) as running:
         urls = running.first("ready")["urls"]
         assert list(urls) == ["alpha", "beta"]
         base = running.url.rpartition("/fn/")[0]
@@ -200,4 +202,4 @@ def test_a_project_is_served_and_only_what_changed_is_deployed(folder: Path) -> 
         assert [(one["function"], one["version"]) for one in running.of("deployed")] == [("alpha", 2), ("beta", 2)]
         pids = running.tree()
         assert running.end(signal.SIGTERM) == 0
-        nothing_left(folder, pids)
+        running.nothing_left(pids)
