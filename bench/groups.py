@@ -172,6 +172,9 @@ def deploy(bench: Bench, node: Node) -> None:
     """From the first byte of the upload to the answer that the version is live; the command line is not in it."""
     samples = [node.deploy_ms(name, FUNCTIONS / "noop") for name in bench.names(20, "deploy")]
     bench.results.add("deploy.folder", percentile(samples, 0.5))
+    names = bench.names(21, "cached")
+    samples = [node.deploy_ms(name, FUNCTIONS / "cached", build=True) for name in names]
+    bench.results.add("deploy.cached", percentile(samples[1:], 0.5))  # the first one builds
 
 
 def help_ms(bench: Bench, node: Node) -> None:

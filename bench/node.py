@@ -110,14 +110,23 @@ class Node:
             list(threads.map(share, [names[start::CONNECTIONS] for start in range(CONNECTIONS)]))
         return names
 
-    def deploy_ms(self, name: str, folder: Path) -> float:
+    def deploy_ms(self, name: str, folder: Path, *, build: bool = False) -> float:
         """Deploy a folder, trial included; return the milliseconds from the upload's first byte to "it is live"."""
         package = zipped(folder, name)
         with client.Link(self.admin_port) as link:
             start = time.perf_counter()
             code = self._ask(link, "POST", "/packages", package)["code"]
-            self._ask(link, "PUT", f"/functions/{name}", json.dumps({"code": code}).encode())
+            document = {"code": code} | (self._built(link, code) if build else {})
+            self._ask(link, "PUT", f"/functions/{name}", json.dumps(document).encode())
             return (time.perf_counter() - start) * 1e3
+
+    def _built(self, link: client.Link, code: str) -> dict[str, str]:
+        """Have dependencies built; return what of it goes into a function's document."""
+        lines = self._ask_raw(link, "POST", "/builds", json.dumps({"code": code}).encode()).splitlines()
+        last = json.loads(lines[-1])
+        if last["event"] != "done":
+            raise RuntimeError(f"the build failed: {last}")
+        return {"code": last["build"]["code"], "layer": last["build"]["layer"]}
 
     def forget(self, names: list[str]) -> None:
         """Delete functions, so that their instances end and the next row starts from the same place."""
@@ -149,12 +158,16 @@ class Node:
 
     def _ask(self, link: client.Link, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
         """Ask the control API; raises `RuntimeError` unless the answer is a 2xx."""
+        answer = self._ask_raw(link, method, path, body)
+        return json.loads(answer) if answer else {}  # type: ignore[no-any-return]
+
+    def _ask_raw(self, link: client.Link, method: str, path: str, body: bytes) -> bytes:
         kind = "application/json" if body.startswith(b"{") else "application/zip"
         headers = f"Authorization: Bearer {self._token}\r\nContent-Type: {kind}\r\n"
         answer = link.ask(method, API + path, body=body, headers=headers)
         if not 200 <= answer.status < 300:
             raise RuntimeError(f"{method} {path}: {answer.status} {answer.body[:500]!r}")
-        return json.loads(answer.body) if answer.body else {}  # type: ignore[no-any-return]
+        return answer.body
 
     def role_pids(self, *roles: str) -> list[int]:
         """Return the processes of these roles, by their command lines."""

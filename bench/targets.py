@@ -56,6 +56,7 @@ TARGETS: dict[str, Target] = {
     "deploy.folder": Target("deploy of a dependency-free folder inside the node", "ms", 150.0),
     "help.ms": Target("`wisp --help`, median", "ms", 150.0),
     "run.reload": Target("`wisp run`: from a save to the first answer of the new code, median", "ms", 300.0),
+    "deploy.cached": Target("deploy of a project whose dependencies were built before, inside the node", "ms", 500.0),
     "bill.ratio": Target(
         "bill of 100 CPU-bound calls, 16 at once on a full machine, to one after another", "x", 1.05
     ),

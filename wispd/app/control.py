@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import sys
 from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -62,6 +63,7 @@ from wispd.control.packaging import Bounds, Packages, clear_incoming
 from wispd.control.pointing import Pointing
 from wispd.control.publisher import Publisher
 from wispd.control.rollouts import Rollouts
+from wispd.control.scrubbing import Scrubber
 from wispd.control.secrets import Secrets
 from wispd.control.tenancy import Tenancy
 from wispd.control.writer import Writer
@@ -188,6 +190,7 @@ class ControlNode:
     def _make_builder(
         self, stores: tuple[Packages, Packages], fetcher: HttpFetcher, ids: Callable[[], bytes]
     ) -> Builder:
+        self._scrubber = Scrubber(stores, self._clock, _say_damaged)
         index = self._settings.build
         ledger = Ledger(self._data_dir, self._reading, self._store, writer=self.writer, clock=self._clock, ids=ids)
         stages = Stages(self._gateway, index, ids)
@@ -210,11 +213,13 @@ class ControlNode:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.writer.run())
                 group.create_task(self._rollouts.run(self.stopping))
+                scrubbing = group.create_task(self._scrubber.run())
                 try:
                     await self._builder.ledger.abandon()
                     await server()
                 finally:
                     self.stopping.set()
+                    scrubbing.cancel()
                     await self.writer.stop()
         finally:
             await self.close()
@@ -239,6 +244,12 @@ def take_first_token(data_dir: Path, store: ControlStore, clock: Clock) -> None:
     token = msgspec.structs.replace(token, id=to_text("tok", id_source(clock)()), name="first")
     if store.credentials.add(token, created_by="node"):
         store.commit()
+
+
+def _say_damaged(digest: str) -> None:
+    """Tell of a damaged tree, in the log of this process."""
+    sys.stderr.write(f"corrupt: the stored tree {digest} is not what its digest says; it was put aside\n")
+    sys.stderr.flush()
 
 
 def known_urls(data_dir: Path, settings: Settings) -> Urls:

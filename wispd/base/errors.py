@@ -33,6 +33,7 @@ CODES: Final[dict[str, tuple[int, Blame, bool]]] = {
     "quota_exceeded": (429, "capacity", True),
     "client_closed": (499, "caller", False),
     "internal": (500, "platform", False),
+    "corrupt": (500, "platform", False),
     "not_implemented": (501, "caller", False),
     "function_error": (502, "function", False),
     "init_failed": (502, "function", False),

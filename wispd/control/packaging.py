@@ -12,6 +12,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from wispd.base.errors import Fault
 from wispd.control import archive
 
 INCOMING: Final = "incoming"  # uploads and trees that are not whole; emptied when control starts
+DAMAGED: Final = ".damaged"  # appended to the name of a tree whose content has changed; the launcher knows it too
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _IGNORED: Final = frozenset({".git", "__pycache__", ".venv"})
 _SYNCED_ONE_BY_ONE: Final = 64  # files; above it one syncfs costs less than an fsync each
 
@@ -51,12 +54,43 @@ class Packages:
         self._home = data_dir / kind
         self._incoming = data_dir / INCOMING
         self._bounds = bounds
+        self._sound: set[str] = set()
         for directory in (self._home, self._incoming):
             directory.mkdir(mode=0o700, exist_ok=True)
 
     def has(self, digest: str) -> bool:
         """Is this tree here?"""
         return (self._home / digest).is_dir()
+
+    def all(self) -> list[str]:
+        """Return the digests of all trees, those that were stored last first. Blocks."""
+        found = [entry for entry in os.scandir(self._home) if entry.is_dir(follow_symlinks=False)]
+        whole = [entry for entry in found if _DIGEST.fullmatch(entry.name)]
+        return [entry.name for entry in sorted(whole, key=lambda entry: -entry.stat().st_mtime)]
+
+    def sound(self, digest: str) -> bool:
+        """Is this tree here, and was its content what its digest says when this process first asked? Blocks."""
+        if digest not in self._sound:
+            if not self.has(digest) or not self.verify(digest):
+                return False
+            self._sound.add(digest)
+        return self.has(digest)
+
+    def verify(self, digest: str) -> bool:
+        """Compare a tree with its digest; False: it is damaged, and was put aside. Blocks: it reads all of it."""
+        root = self._home / digest
+        try:
+            found = tree_digest(_read_tree(root))
+        except OSError:
+            found = ""
+        if found == digest or not root.is_dir():  # the second: it was deleted meanwhile
+            return True
+        self._sound.discard(digest)
+        aside = self._home / f"{digest}{DAMAGED}"
+        shutil.rmtree(aside, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rename(root, aside)
+        return False
 
     def upload(self) -> BinaryIO:
         """Return an empty unnamed file for an upload, in the data directory."""
@@ -78,7 +112,7 @@ class Packages:
         with full_disk_told(), self._temporary() as directory:
             contents = self._unpack(upload, wanted, directory)
             digest = tree_digest([(entry.path, entry.executable, contents[entry.path]) for entry in wanted])
-            if not self.has(digest):
+            if not self.sound(digest):
                 sync_tree(directory)
                 self._move(directory, digest)
         return Tree(digest=digest, files=len(wanted), file_bytes=declared)
@@ -97,7 +131,7 @@ class Packages:
         """
         digest = tree_digest(files)
         with full_disk_told():
-            if not self.has(digest):
+            if not (self.has(digest) if passing else self.sound(digest)):
                 if not passing:
                     sync_tree(directory)
                 self._move(directory, digest)
@@ -144,6 +178,8 @@ class Packages:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # somebody stored the same content meanwhile
                 raise
         sync_path(self._home)
+        self._sound.add(digest)
+        shutil.rmtree(self._home / f"{digest}{DAMAGED}", ignore_errors=True)
 
     def _ignored(self, path: str) -> bool:
         parts = set(path.split("/"))
@@ -175,6 +211,18 @@ def tree_digest(files: list[tuple[str, bool, bytes]]) -> str:
     for path, executable, content in sorted(files, key=lambda file: file[0].encode()):
         total.update(path.encode() + (b"\0x" if executable else b"\0-") + content)
     return total.hexdigest()
+
+
+def _read_tree(root: Path) -> list[tuple[str, bool, bytes]]:
+    """Return what `tree_digest` takes, of a tree on the disk. Raises `OSError`."""
+    found = []
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").digest()
+            found.append((path.relative_to(root).as_posix(), bool(path.stat().st_mode & 0o111), content))
+    return found
 
 
 def sync_path(path: Path) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from buildparts import evil_source, wheel
-from nodes import Node
+from nodes import Node, eventually
 
 MAIN = """
 def handle(event, context):
@@ -298,3 +298,27 @@ def test_native_wheels_work(offline: Node, service: Callable[[bool, str], None])
     assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
     answered = offline.get("/fn/native")
     assert answered.json() == {"predicted": 8.0, "png": "PNG", "onnx": True, "sum": 10}, answered.text
+
+
+def test_a_flipped_bit_is_refused_and_a_deployment_heals_it(node: Node) -> None:
+    """The stored code and layer of one function change behind the node's back; the other function goes on."""
+    folder = node.folder / "installed"
+    folder.mkdir()
+    (folder / "alpha.py").write_text("VERSION = '1.0'\n")
+    source = "def handle(event, context):\n    import alpha\n    return alpha.VERSION\n"
+    live = node.deploy("broken", source, "--layer", str(folder))["live"]
+    assert node.get("/fn/broken").text == "1.0"
+    node.down()
+    target = node.path / "layers" / live["layer"] / "alpha.py"
+    content = bytearray(target.read_bytes())
+    content[len(content) - 3] ^= 1
+    target.chmod(0o644)
+    target.write_bytes(content)
+    target.chmod(0o444)
+    node.up()
+    eventually(lambda: node.get("/fn/broken").json().get("code") == "corrupt", "the damage was found")
+    assert node.get("/fn/hello").text == "hello"
+    assert live["layer"] in (node.path / "logs/control.log").read_text()
+    healed = node.deploy("broken", source, "--layer", str(folder))["live"]
+    assert healed["layer"] == live["layer"]
+    eventually(lambda: node.get("/fn/broken").text == "1.0", "the same content serves again")

@@ -23,6 +23,7 @@ _NOTHING: Final = bytes(32)
 _FAULTS: Final = {
     "code_missing": ("unavailable", "the function's code is not on this node"),
     "layer_failed": ("unavailable", "the function's layer is not on this node"),
+    "corrupt": ("corrupt", "what is stored of the function is damaged; deploy it again, or restore a backup"),
     "no_capacity": ("no_capacity", "the node can't hold one more instance"),
     "sandbox_failed": ("unavailable", "the sandbox could not be made"),
     "runtime_missing": ("init_failed", "the function's runtime is not on this node"),

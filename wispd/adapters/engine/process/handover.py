@@ -11,13 +11,17 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from wispd.adapters.engine.process import descriptors, kernel, rootfs
+from wispd.adapters.engine.process import descriptors, kernel, protocol, rootfs
 
 _ATTRIBUTES: Final = kernel.ATTR_RDONLY | kernel.ATTR_NOSUID | kernel.ATTR_NODEV
 
 
 class TreeMissing(Exception):
     """There is no directory for this digest."""
+
+
+class TreeDamaged(TreeMissing):
+    """The directory is there under another name, since its content has changed."""
 
 
 class Trees:
@@ -37,7 +41,8 @@ class Trees:
                 self._directory = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             return kernel.open_beneath(self._directory, digest, os.O_PATH | os.O_DIRECTORY)
         except OSError as error:
-            raise TreeMissing(f"{digest[:16]}…: {error.strerror}") from error
+            kind = TreeDamaged if os.path.isdir(self.path(digest) + protocol.DAMAGED) else TreeMissing
+            raise kind(f"{digest[:16]}…: {error.strerror}") from error
 
 
 class Handover:

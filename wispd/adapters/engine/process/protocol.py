@@ -42,7 +42,8 @@ SAMPLE_ENTRY: Final = Struct("<QQ")  # instance, bytes
 WELCOME_MESSAGE: Final = Struct("<BB")  # type, level
 
 LEVELS: Final = ("process", "namespaces", "full")
-REASONS: Final = ("", "code_missing", "layer_failed", "no_capacity", "sandbox_failed", "runtime_missing")
+REASONS: Final = ("", "code_missing", "layer_failed", "no_capacity", "sandbox_failed", "runtime_missing", "corrupt")
 MESSAGE_MAX: Final = 16_384
 CODE_PATH: Final = "/app"  # where a sandbox sees the code; at process level it is the host path
+DAMAGED: Final = ".damaged"  # what control appends to a tree whose content is no longer what its digest says
 LAYER_PATH: Final = "/layer"

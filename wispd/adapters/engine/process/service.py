@@ -11,7 +11,7 @@ from typing import Final
 from wispd.adapters.engine.process import protocol
 from wispd.adapters.engine.process.egressing import Egress
 from wispd.adapters.engine.process.endings import Endings
-from wispd.adapters.engine.process.handover import TreeMissing, Trees
+from wispd.adapters.engine.process.handover import TreeDamaged, TreeMissing, Trees
 from wispd.adapters.engine.process.instances import NOTHING, Kind, Member, StartRequest, parse_keep, parse_start
 from wispd.adapters.engine.process.layerzygotes import LayerZygotes
 from wispd.adapters.engine.process.making import Maker, NoCapacity
@@ -31,6 +31,10 @@ def log(text: str) -> None:
     """One line on standard error, where the supervisor puts it into the launcher's log."""
     sys.stderr.write(f"launcher: {text}\n")
     sys.stderr.flush()
+
+
+def _reason(error: TreeMissing, missing: str) -> str:
+    return "corrupt" if isinstance(error, TreeDamaged) else missing
 
 
 class Service:
@@ -154,7 +158,7 @@ class Service:
             opened.append(trees[0][0])
         except TreeMissing as error:
             self._pool_or_end(member)
-            self._refuse(request, "code_missing", str(error))
+            self._refuse(request, _reason(error, "code_missing"), str(error))
             return True
         try:
             if request.kind.layer != NOTHING and member.kind.layer == NOTHING:
@@ -164,7 +168,7 @@ class Service:
             self._egress.admit(member, request)
         except TreeMissing as error:
             self._pool_or_end(member)
-            self._refuse(request, "layer_failed", str(error))
+            self._refuse(request, _reason(error, "layer_failed"), str(error))
             return True
         except OSError as error:
             member.start = None
