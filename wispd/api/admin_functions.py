@@ -15,6 +15,13 @@ from starlette.responses import Response
 
 from wispd.api.admin_body import document, json_answer
 from wispd.api.admin_guard import caller, principal_of, too_large
+from wispd.api.function_shapes import (
+    FunctionDeclaration,
+    FunctionList,
+    FunctionView,
+    UploadedCode,
+    UploadedLayer,
+)
 from wispd.api.permitting import ZIP, needs
 from wispd.api.querying import PageQuery, pack_cursor, query_of, unpack_cursor
 from wispd.control.deployments import Deployed, Deployments
@@ -25,7 +32,7 @@ from wispd.model.record import time_text
 from wispd.ports.catalogue import Registered
 
 HIDDEN: Final = "(hidden)"  # what a value of `env` looks like to who may not deploy
-UPLOAD: Final = ("storage_full",)
+DEPLOY: Final = ("conflict", "init_failed", "timeout", "no_capacity", "not_found", "memory_exhausted")
 UNPACKED_AT_ONCE: Final = 2
 Urls = Callable[[str, str], str]  # (namespace, name) → where the function answers
 
@@ -51,19 +58,23 @@ def function_routes(
         await deployments.own(request.path_params["namespace"], "code" if kind is code else "layer", tree.digest)
         return tree.digest, {"files": tree.files, "bytes": tree.file_bytes}
 
-    @router.post("/packages", status_code=201, **needs("functions.write", takes=ZIP, errors=UPLOAD))
+    @router.post("/packages", status_code=201, **needs("functions.write", takes=ZIP, returns=UploadedCode))
     async def upload_package(request: Request) -> Response:
         """Upload code as a zip; the same content is the same code."""
         digest, size = await stored(request, code, limit=zip_bytes_max)
         return json_answer({"code": digest, **size}, 201)
 
-    @router.post("/layers", status_code=201, **needs("functions.write", takes=ZIP, errors=UPLOAD))
+    @router.post("/layers", status_code=201, **needs("functions.write", takes=ZIP, returns=UploadedLayer))
     async def upload_layer(request: Request) -> Response:
         """Upload a layer: a zip of an installed tree."""
         digest, size = await stored(request, layers, limit=8 * zip_bytes_max)
         return json_answer({"layer": digest, **size}, 201)
 
-    @router.put("/functions/{name}", **needs("functions.write", query=DeployQuery))
+    @router.put(
+        "/functions/{name}",
+        responses={201: {}, 422: {}},  # 422: it does not start
+        **needs("functions.write", query=DeployQuery, takes=FunctionDeclaration, returns=FunctionView, errors=DEPLOY),
+    )
     async def deploy(request: Request, namespace: str, name: str) -> Response:
         """Make a version of a function and point an alias at it, `live` unless another is named.
 
@@ -73,12 +84,12 @@ def function_routes(
         deployed = await deployments.deploy(namespace, name, await document(request), alias=alias, by=caller(request))
         return json_answer(deployed_view(deployed, urls), 201 if deployed.fresh else 200)
 
-    @router.get("/functions/{name}", **needs("functions.read"))
+    @router.get("/functions/{name}", **needs("functions.read", returns=FunctionView))
     async def show(request: Request, namespace: str, name: str) -> Response:
         """Show a function and its live version. Values of `env` are shown to who may deploy."""
         return json_answer(_shown(request, function_view(deployments.show(namespace, name), urls)))
 
-    @router.get("/functions", **needs("functions.read", query=PageQuery))
+    @router.get("/functions", **needs("functions.read", query=PageQuery, returns=FunctionList))
     async def functions(request: Request, namespace: str) -> Response:
         """List functions in the order of their names."""
         page = query_of(request, PageQuery)

@@ -34,6 +34,30 @@ class Node(Struct, frozen=True, kw_only=True):
     started_ns: int
 
 
+class NodeStatus(Struct, frozen=True, kw_only=True):
+    """What the node is and how its parts are."""
+
+    node_id: str
+    version: str
+    data_dir: str
+    uptime_s: float
+    functions: int
+    gateway: dict[str, Any]
+    recorder: dict[str, Any]
+    journal: dict[str, Any]
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    status: str
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """Can the node do its work? If not (HTTP 503), why."""
+
+    status: str
+    reasons: list[str]
+
+
 class NodeView:
     """Asks everybody, and says who does not answer."""
 
@@ -108,7 +132,7 @@ def node_routes(view: NodeView) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
 
-    @router.get("/v1/status", **needs("node.read"))
+    @router.get("/v1/status", **needs("node.read", returns=NodeStatus))
     async def status() -> Response:
         """Show the node, its processes and its instances."""
         return json_answer(await view.status())
@@ -118,12 +142,12 @@ def node_routes(view: NodeView) -> APIRouter:
         """Return the node's metrics for Prometheus."""
         return Response(await view.metrics(), media_type=exposition.CONTENT_TYPE)
 
-    @router.get("/healthz", **needs("open"))
+    @router.get("/healthz", **needs("open", returns=Health))
     async def healthz() -> Response:
         """Say that the control process lives."""
         return json_answer({"status": "ok"})
 
-    @router.get("/readyz", **needs("open"))
+    @router.get("/readyz", **needs("open", returns=Readiness))
     async def readyz() -> Response:
         """Say whether the node can do its work, and why not."""
         reasons = await view.unready()

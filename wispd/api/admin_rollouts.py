@@ -26,19 +26,19 @@ def rollout_routes(rollouts: Rollouts) -> APIRouter:
         """Show the latest rollout of a function, and what its present step has shown."""
         return json_answer(rollout_view(*rollouts.status(namespace, name)))
 
-    @router.post("", status_code=201, **needs("functions.write"))
+    @router.post("", status_code=201, **needs("functions.write", errors=["conflict"]))
     async def start(request: Request, namespace: str, name: str) -> Response:
         """Move `live` to another version step by step; back if it does badly."""
         found = await rollouts.start(namespace, name, await document(request), by=caller(request))
         return json_answer(rollout_view(found, None), 201)
 
-    @router.post("/abort", **needs("functions.write"))
+    @router.post("/abort", **needs("functions.write", errors=["conflict"]))
     async def abort(request: Request, namespace: str, name: str) -> Response:
         """End the rollout and give all calls back to the old version."""
         found = await rollouts.end(namespace, name, promote=False, by=caller(request))
         return json_answer(rollout_view(found, None))
 
-    @router.post("/promote", **needs("functions.write"))
+    @router.post("/promote", **needs("functions.write", errors=["conflict"]))
     async def promote(request: Request, namespace: str, name: str) -> Response:
         """End the rollout and give all calls to the new version."""
         found = await rollouts.end(namespace, name, promote=True, by=caller(request))

@@ -39,7 +39,7 @@ def version_routes(deployments: Deployments, pointing: Pointing, *, urls: Urls) 
         found = pointing.history(namespace, name, before=before, limit=limit + 1)
         return _page([change_view(one) for one in found], limit, key="revision", kind="history", of=of)
 
-    @router.post("/rollback", **needs("functions.write"))
+    @router.post("/rollback", **needs("functions.write", errors=["conflict"]))
     async def rollback(request: Request, namespace: str, name: str) -> Response:
         """Give all calls back to the version that was live before, or to `version`."""
         given = fields.refuse_unknown_of(await document(request, empty=True), ["version"])
@@ -47,7 +47,7 @@ def version_routes(deployments: Deployments, pointing: Pointing, *, urls: Urls) 
         moved = await pointing.rollback(namespace, name, number=number, by=caller(request))
         return json_answer(function_view(moved.function, urls) | {"before": moved.before or None})
 
-    @router.put("/enabled", **needs("functions.write"))
+    @router.put("/enabled", **needs("functions.write", errors=["conflict"]))
     async def enable(request: Request, namespace: str, name: str) -> Response:
         """Enable a function, or disable it with a reason: new calls get 409, running ones finish."""
         given = fields.refuse_unknown_of(await document(request), ["enabled", "reason"])
@@ -71,7 +71,7 @@ def _versions(router: APIRouter, deployments: Deployments, pointing: Pointing, u
         aliases = pointing.aliases(namespace, name)
         return _page([version_view(one, aliases) for one in found], limit, key="number", kind="versions", of=of)
 
-    @router.post("/versions", **needs("functions.write"))
+    @router.post("/versions", **needs("functions.write", errors=["conflict"]))
     async def make(request: Request, namespace: str, name: str) -> Response:
         """Make a version without pointing an alias at it."""
         deployed = await deployments.deploy(namespace, name, await document(request), alias="", by=caller(request))
@@ -83,7 +83,7 @@ def _versions(router: APIRouter, deployments: Deployments, pointing: Pointing, u
         found = pointing.version(namespace, name, number=number_of(number))
         return json_answer(version_view(found, pointing.aliases(namespace, name)))
 
-    @router.delete("/versions/{number}", status_code=204, **needs("functions.write"))
+    @router.delete("/versions/{number}", status_code=204, **needs("functions.write", errors=["conflict"]))
     async def remove(namespace: str, name: str, number: str) -> Response:
         """Delete a version that no alias points at."""
         await pointing.remove_version(namespace, name, number=number_of(number))
@@ -104,14 +104,14 @@ def _aliases(router: APIRouter, pointing: Pointing, urls: Urls) -> None:
         """Show an alias; its ETag is for If-Match."""
         return _tagged(pointing.alias(namespace, name, alias), urls(namespace, name))
 
-    @router.put("/aliases/{alias}", **needs("functions.write"))
+    @router.put("/aliases/{alias}", **needs("functions.write", errors=["conflict"]))
     async def point(request: Request, namespace: str, name: str, alias: str) -> Response:
         """Point an alias at a version, or divide its calls among several."""
         pointer = pointer_of(alias, await document(request))
         cause = Cause(why="alias set", by=caller(request), revision=expected(request))
         return _tagged(await pointing.point(namespace, name, pointer=pointer, cause=cause), urls(namespace, name))
 
-    @router.delete("/aliases/{alias}", status_code=204, **needs("functions.write"))
+    @router.delete("/aliases/{alias}", status_code=204, **needs("functions.write", errors=["conflict"]))
     async def remove(request: Request, namespace: str, name: str, alias: str) -> Response:
         """Delete an alias; `live` can't be deleted."""
         cause = Cause(why="alias deleted", by=caller(request), revision=expected(request))

@@ -27,6 +27,7 @@ from wispd.api.admin_audit import audit_routes
 from wispd.api.admin_backup import backup_routes
 from wispd.api.admin_batches import batch_routes
 from wispd.api.admin_builds import build_routes
+from wispd.api.admin_documents import document_routes
 from wispd.api.admin_functions import Urls, function_routes, path_urls
 from wispd.api.admin_gate import is_loopback
 from wispd.api.admin_invoking import invoking_routes
@@ -72,6 +73,8 @@ from wispd.observe.metrics import bounds_ns
 
 LAYER_FACTOR = 8  # a layer may be so many times as large as a deployment
 TOKENS_FILE = "tokens.json"
+LEVEL_LOOKS_MAX = 100
+LEVEL_LOOK_S = 0.1  # between two looks for the isolation level of a gateway that is starting
 
 
 class ControlNode:
@@ -133,7 +136,6 @@ class ControlNode:
         deployments = Deployments(self._reading, self.writer, self._gateway, code=code, layers=layers, ids=ids)
         self._desk = LimitDesk(self._reading, self.writer, code)
         deployments.check = self._desk.check
-        tenancy = Tenancy(self.writer, clock=self._clock, ids=ids, level=self._level)
         pointing = self._pointing
         fetcher = make_fetcher(self._settings.build)
         fetching = PackageFetching(fetcher, code, deployments.own, zip_bytes_max=limits.package_zip_bytes)
@@ -147,7 +149,7 @@ class ControlNode:
             clock=self._clock,
         )
         urls = known_urls(self._data_dir, self._settings)
-        return [
+        routers = [
             function_routes(deployments, code=code, layers=layers, zip_bytes_max=limits.package_zip_bytes, urls=urls),
             version_routes(deployments, pointing, urls=urls),
             rollout_routes(self._rollouts),
@@ -158,6 +160,15 @@ class ControlNode:
             live_routes(self._gateway),
             *self._measuring(deployments),
             node_routes(view),
+            *self._governing(ids),
+        ]
+        routers.append(document_routes(routers))
+        return routers
+
+    def _governing(self, ids: Callable[[], bytes]) -> list[APIRouter]:
+        """Return the routes for tokens, namespaces and the audit log."""
+        tenancy = Tenancy(self.writer, clock=self._clock, ids=ids, level=self._level)
+        return [
             token_routes(tenancy, self._reading, of_node=False),
             token_routes(tenancy, self._reading, of_node=True),
             namespace_routes(tenancy, self._reading),
@@ -208,6 +219,7 @@ class ControlNode:
         Raises: `Fault` when the journal can't be written.
         """
         try:
+            await self.check_isolation()
             await self.writer.prepare()
             self._keys.forget(self._store.secrets.key_ids())  # the journal needs the former ones no more
             async with asyncio.TaskGroup() as group:
@@ -223,6 +235,21 @@ class ControlNode:
                     await self.writer.stop()
         finally:
             await self.close()
+
+    async def check_isolation(self) -> None:
+        """Refuse to serve several tenants where their functions are not isolated. Raises: `Fault("conflict")`."""
+        spaces = self._reading.namespaces.page(after="", limit=2)
+        if len(spaces) < 2:
+            return
+        for _ in range(LEVEL_LOOKS_MAX):  # the gateway starts at the same time
+            level = await self._level()
+            if level == "process":
+                names = " and ".join(repr(one.name) for one in spaces)
+                text = f"there are several namespaces ({names}), but functions are not isolated here (level process)"
+                raise Fault("conflict", f"{text}; `wisp doctor --fix` says what would change that", level=level)
+            if level:
+                return
+            await asyncio.sleep(LEVEL_LOOK_S)
 
     async def close(self) -> None:
         await self._gateway.close()

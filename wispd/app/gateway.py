@@ -49,6 +49,7 @@ from wispd.observe.observer import GatewayObserver
 from wispd.observe.segments import SegmentWriter
 
 TICK_S: Final = 0.05
+JOURNAL_LOOK_S: Final = 1.0  # between two looks for what control wrote and could not tell: it may have died
 _NS: Final = 1_000_000_000
 
 
@@ -104,6 +105,7 @@ class GatewayNode:
         self.draining = False
         self._due_ns = 0
         self._http_due_ns = 0
+        self._journal_due_ns = 0
 
     def _make_scaler(self, late: LateScaler) -> Autoscaler:
         settings = self._settings
@@ -200,6 +202,9 @@ class GatewayNode:
         self._live.tick()
         self.dispatcher.observer = self._live if self._live.watched else self.observer
         self.meter.tick()
+        if now_ns >= self._journal_due_ns:
+            self._journal_due_ns = now_ns + int(JOURNAL_LOOK_S * _NS)
+            self._refresh()
         if now_ns >= self._http_due_ns:
             self._http_due_ns = now_ns + int(HTTP_SWEEP_S * _NS)
             self._spending.refresh()

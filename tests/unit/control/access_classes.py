@@ -27,6 +27,8 @@ _CALLS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CLASSES = {
     "GET /healthz": "open",
     "GET /readyz": "open",
+    "GET /v1/openapi.json": "open",
+    "GET /v1/docs": "open",
     "GET /v1/status": "node:look",
     "GET /metrics": "node:look",
     # functions

@@ -66,15 +66,17 @@ async def control(data_dir: Path, limits: Limits | None = None) -> AsyncIterator
         ready.set()
         await end.wait()
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(harness.node.serve(server))
-        await ready.wait()
-        try:
-            yield harness
-        finally:
-            await harness.client.aclose()
-            end.set()
-    await harness.gateway.close()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(harness.node.serve(server))
+            await ready.wait()
+            try:
+                yield harness
+            finally:
+                await harness.client.aclose()
+                end.set()
+    finally:
+        await harness.gateway.close()
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

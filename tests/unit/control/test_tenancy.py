@@ -237,3 +237,18 @@ def test_an_older_store_gets_namespaces_owners_and_ids(tmp_path: Path, monkeypat
         store.namespaces.remove("old")
     store.rollback()
     store.close()
+
+
+def test_a_node_of_several_tenants_does_not_start_without_isolation(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with control(tmp_path) as node:
+            await node.client.post("/v1/namespaces", json={"name": "acme"})
+            node.gateway.status["level"] = "namespaces"
+            await node.node.check_isolation()
+            node.gateway.status["level"] = "process"
+            with pytest.raises(Fault, match=r"'acme' and 'default'.*level process"):
+                await node.node.check_isolation()
+            assert (await node.client.delete("/v1/namespaces/acme")).status_code == 204
+            await node.node.check_isolation()
+
+    asyncio.run(scenario())

@@ -13,13 +13,13 @@ from typing import Final
 import uvicorn
 import uvloop
 
+from wispd.api.admin_protocol import AdminProtocol
 from wispd.app.boot import BootLink
 from wispd.app.certificates import DESCRIPTOR, renew, server_context
 from wispd.app.control import ControlNode
 from wispd.base.clock import SystemClock
 from wispd.base.errors import Fault
 
-CONNECTIONS_MAX: Final = 1000
 IDLE_S: Final = 75
 STOP_S: Final = 3  # for requests in flight; the supervisor waits a little longer
 
@@ -55,13 +55,12 @@ async def _serve(boot: BootLink) -> int:
     node = ControlNode(boot.settings, boot.node_id, SystemClock())
     config = uvicorn.Config(
         node.application(),
-        http="httptools",
+        http=AdminProtocol,
         ws="none",
         lifespan="off",
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
-        limit_concurrency=CONNECTIONS_MAX,
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=STOP_S,
     )
