@@ -157,7 +157,6 @@ class ControlNode:
             build_routes(self._builder, fetching),
             invoking_routes(self._gateway, pointing),
             record_routes(self._records, self._clock, self.stopping),
-            live_routes(self._gateway),
             *self._measuring(deployments),
             node_routes(view),
             *self._governing(ids),
@@ -176,13 +175,14 @@ class ControlNode:
         ]
 
     def _measuring(self, deployments: Deployments) -> list[APIRouter]:
-        """Return the routes for statistics, budgets and quotas."""
+        """Return the routes for live calls, statistics, budgets and quotas."""
         concurrency = self._settings.limits.concurrency
         prices = price_list(self._settings.prices)
         performance = PerformanceReader(
             self._records, self._gateway, self._desk, prices=prices, concurrency=concurrency
         )
         return [
+            live_routes(self._gateway),
             statistics_routes(performance, self._clock, deployments.show),
             top_routes(self._gateway, self._clock),
             limit_routes(self._desk, self._gateway, concurrency=concurrency),
