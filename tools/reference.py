@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from cli_page import cli_page
+from limits_page import limits_page
+from manifest_page import manifest_page
+from metrics_page import metrics_page
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SETTINGS: Final = ROOT / "wispd/app/settings.py"
@@ -82,6 +85,9 @@ def _escaped(text: str) -> str:
 
 PAGES: Final[dict[Path, Callable[[], str]]] = {
     ROOT / "docs/reference/settings.md": settings_page,
+    ROOT / "docs/reference/manifest.md": manifest_page,
+    ROOT / "docs/reference/metrics.md": metrics_page,
+    ROOT / "docs/reference/limits.md": limits_page,
     ROOT / "docs/cli.md": cli_page,
 }
 

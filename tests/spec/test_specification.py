@@ -25,6 +25,8 @@ def test_promises_are_numbered_once() -> None:
     assert len(numbers) > 50
     assert sorted({n for n in numbers if numbers.count(n) > 1}) == []
     assert len(numbers) == len(re.findall(r"^- ", TEXT, re.MULTILINE)), "an item without a number"
+    counted = [tuple(int(part) for part in re.findall(r"\d+", number)) for number in numbers]
+    assert counted == sorted(counted), "out of order"
 
 
 @pytest.mark.parametrize(("number", "text"), promises(), ids=[number for number, _ in promises()])

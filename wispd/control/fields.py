@@ -98,7 +98,7 @@ def number(given: Mapping[str, Any], key: str, default: float) -> float:
 
 def within(value: float, key: str, low: float, high: float) -> float:
     if not low <= value <= high:
-        raise refused(key, f"is {value:g}, allowed are {low:g} to {high:g}")
+        raise refused(key, f"is {value:.15g}, allowed are {low:.15g} to {high:.15g}")
     return value
 
 

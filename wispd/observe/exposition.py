@@ -33,16 +33,21 @@ class _Collector(Collector):
         self._recorder = recorder
 
     def collect(self) -> Iterator[Family]:
-        yield _gauge("wisp_gateway_up", "Does the gateway answer?", int(self._snapshot is not None))
-        yield _gauge("wisp_recorder_up", "Does the recorder answer?", int(self._recorder is not None))
-        if self._snapshot is not None:
-            yield from _invocations(self._snapshot)
-            yield from _instances(self._snapshot)
-            yield from _losses(self._snapshot)
-            yield from _budgets(self._snapshot)
-        if self._recorder is not None:
-            yield _gauge("wisp_records_waiting_segments", "Segments not yet indexed", self._recorder.segments)
-            yield _gauge("wisp_recorder_ok", "Is recording going on?", int(self._recorder.state == "ok"))
+        return families(self._snapshot, self._recorder)
+
+
+def families(snapshot: Snapshot | None, recorder: RecorderStatus | None) -> Iterator[Family]:
+    """Yield every metric with its help, its labels and what it counts now."""
+    yield _gauge("wisp_gateway_up", "Does the gateway answer?", int(snapshot is not None))
+    yield _gauge("wisp_recorder_up", "Does the recorder answer?", int(recorder is not None))
+    if snapshot is not None:
+        yield from _invocations(snapshot)
+        yield from _instances(snapshot)
+        yield from _losses(snapshot)
+        yield from _budgets(snapshot)
+    if recorder is not None:
+        yield _gauge("wisp_records_waiting_segments", "Segments not yet indexed", recorder.segments)
+        yield _gauge("wisp_recorder_ok", "Is recording going on?", int(recorder.state == "ok"))
 
 
 def _invocations(snapshot: Snapshot) -> Iterable[Family]:
