@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from wispd.api.admin_body import document, json_answer
 from wispd.api.admin_guard import caller, principal_of, too_large
+from wispd.api.conditional import precondition_of, tagged
 from wispd.api.function_shapes import (
     FunctionDeclaration,
     FunctionList,
@@ -22,10 +23,11 @@ from wispd.api.function_shapes import (
     UploadedCode,
     UploadedLayer,
 )
-from wispd.api.permitting import ZIP, needs
+from wispd.api.permitting import ZIP, conditional, needs
 from wispd.api.querying import PageQuery, pack_cursor, query_of, unpack_cursor
 from wispd.control.deployments import Deployed, Deployments
 from wispd.control.packaging import Packages
+from wispd.control.preconditions import etag_of
 from wispd.model.alias import LIVE
 from wispd.model.permission import may
 from wispd.model.record import time_text
@@ -73,7 +75,15 @@ def function_routes(
     @router.put(
         "/functions/{name}",
         responses={201: {}, 422: {}},  # 422: it does not start
-        **needs("functions.write", query=DeployQuery, takes=FunctionDeclaration, returns=FunctionView, errors=DEPLOY),
+        **conditional(
+            needs(
+                "functions.write",
+                query=DeployQuery,
+                takes=FunctionDeclaration,
+                returns=FunctionView,
+                errors=DEPLOY,
+            )
+        ),
     )
     async def deploy(request: Request, namespace: str, name: str) -> Response:
         """Make a version of a function and point an alias at it, `live` unless another is named.
@@ -81,13 +91,18 @@ def function_routes(
         The same declaration again changes nothing.
         """
         alias = query_of(request, DeployQuery).alias
-        deployed = await deployments.deploy(namespace, name, await document(request), alias=alias, by=caller(request))
-        return json_answer(deployed_view(deployed, urls), 201 if deployed.fresh else 200)
+        only = precondition_of(request)
+        deployed = await deployments.deploy(
+            namespace, name, await document(request), alias=alias, by=caller(request), only=only
+        )
+        answer = json_answer(deployed_view(deployed, urls), 201 if deployed.fresh else 200)
+        return tagged(answer, etag_of(deployed.function))
 
-    @router.get("/functions/{name}", **needs("functions.read", returns=FunctionView))
+    @router.get("/functions/{name}", **conditional(needs("functions.read", returns=FunctionView)))
     async def show(request: Request, namespace: str, name: str) -> Response:
         """Show a function and its live version. Values of `env` are shown to who may deploy."""
-        return json_answer(_shown(request, function_view(deployments.show(namespace, name), urls)))
+        found = deployments.show(namespace, name)
+        return tagged(json_answer(_shown(request, function_view(found, urls))), etag_of(found))
 
     @router.get("/functions", **needs("functions.read", query=PageQuery, returns=FunctionList))
     async def functions(request: Request, namespace: str) -> Response:
@@ -99,10 +114,10 @@ def function_routes(
         more = pack_cursor("functions", namespace, shown[-1].published.name) if len(found) > page.limit else None
         return json_answer({"items": [_shown(request, function_view(one, urls)) for one in shown], "next": more})
 
-    @router.delete("/functions/{name}", status_code=204, **needs("functions.write"))
-    async def withdraw(namespace: str, name: str) -> Response:
+    @router.delete("/functions/{name}", status_code=204, **conditional(needs("functions.write")))
+    async def withdraw(request: Request, namespace: str, name: str) -> Response:
         """Delete a function with its versions; its records stay."""
-        await deployments.withdraw(namespace, name)
+        await deployments.withdraw(namespace, name, only=precondition_of(request))
         return Response(status_code=204)
 
     return router

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -12,7 +11,8 @@ from starlette.responses import Response
 from wispd.api.admin_body import document, json_answer
 from wispd.api.admin_functions import Urls, deployed_view, function_view
 from wispd.api.admin_guard import caller
-from wispd.api.permitting import needs
+from wispd.api.conditional import revision_of, tagged
+from wispd.api.permitting import conditional, needs
 from wispd.api.querying import PageQuery, pack_cursor, query_of, unpack_cursor
 from wispd.base.errors import Fault
 from wispd.control import fields
@@ -21,8 +21,6 @@ from wispd.control.pointing import NUMBER_MAX, Pointing, check_alias, pointer_of
 from wispd.model.alias import Pointer
 from wispd.model.record import time_text
 from wispd.ports.versions import Alias, Cause, Change, Kept
-
-_ETAG: Final = re.compile(r'"([0-9]{1,15})"', re.ASCII)
 
 
 def version_routes(deployments: Deployments, pointing: Pointing, *, urls: Urls) -> APIRouter:
@@ -99,37 +97,24 @@ def _aliases(router: APIRouter, pointing: Pointing, urls: Urls) -> None:
             {"items": [alias_view(one, base) for one in pointing.aliases(namespace, name)], "next": None}
         )
 
-    @router.get("/aliases/{alias}", **needs("functions.read"))
+    @router.get("/aliases/{alias}", **conditional(needs("functions.read")))
     async def alias(namespace: str, name: str, alias: str) -> Response:
         """Show an alias; its ETag is for If-Match."""
         return _tagged(pointing.alias(namespace, name, alias), urls(namespace, name))
 
-    @router.put("/aliases/{alias}", **needs("functions.write", errors=["conflict"]))
+    @router.put("/aliases/{alias}", **conditional(needs("functions.write", errors=["conflict"])))
     async def point(request: Request, namespace: str, name: str, alias: str) -> Response:
         """Point an alias at a version, or divide its calls among several."""
         pointer = pointer_of(alias, await document(request))
-        cause = Cause(why="alias set", by=caller(request), revision=expected(request))
+        cause = Cause(why="alias set", by=caller(request), revision=revision_of(request))
         return _tagged(await pointing.point(namespace, name, pointer=pointer, cause=cause), urls(namespace, name))
 
-    @router.delete("/aliases/{alias}", status_code=204, **needs("functions.write", errors=["conflict"]))
+    @router.delete("/aliases/{alias}", status_code=204, **conditional(needs("functions.write", errors=["conflict"])))
     async def remove(request: Request, namespace: str, name: str, alias: str) -> Response:
         """Delete an alias; `live` can't be deleted."""
-        cause = Cause(why="alias deleted", by=caller(request), revision=expected(request))
+        cause = Cause(why="alias deleted", by=caller(request), revision=revision_of(request))
         await pointing.remove_alias(namespace, name, alias=check_alias(alias), cause=cause)
         return Response(status_code=204)
-
-
-def expected(request: Request) -> int:
-    """Return the revision that If-Match names, 0 for `If-None-Match: *` (there must be none), else -1."""
-    wanted = request.headers.get("if-match", "")
-    if request.headers.get("if-none-match", "") == "*":
-        return 0
-    if not wanted or wanted == "*":
-        return -1
-    found = _ETAG.fullmatch(wanted)
-    if found is None:
-        raise Fault("invalid_argument", f'If-Match is {wanted[:40]!r}, it must be one ETag such as "7"')
-    return int(found[1])
 
 
 def number_of(text: str) -> int:
@@ -208,9 +193,7 @@ def alias_url(base: str, alias: str) -> str:
 
 
 def _tagged(alias: Alias, base: str) -> Response:
-    answer = json_answer(alias_view(alias, base))
-    answer.headers["etag"] = f'"{alias.revision}"'
-    return answer
+    return tagged(json_answer(alias_view(alias, base)), str(alias.revision))
 
 
 def _page(items: list[dict[str, Any]], limit: int, *, key: str, kind: str, of: str) -> Response:

@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from msgspec import Struct
 
 from wispd.api.admin_problems import CONTENT_TYPE
+from wispd.api.conditional import IF_MATCH_PATTERN, IF_NONE_MATCH_PATTERN
 from wispd.api.faults import PAGES
 from wispd.api.permitting import AnyQuery, Declared, Raw
 from wispd.base.errors import CODES
@@ -20,9 +21,20 @@ JSON: Final = "application/json"
 _PLACE: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
 _NAMED: Final = ("namespace", "name", "alias")
 _BODIED: Final = ("POST", "PUT", "PATCH")
+_CHANGING: Final = (*_BODIED, "DELETE")
 _ABOUT: Final = (
     "Everything that the command line does goes through here. Lists are `{items, next}`: pass `next` as `cursor` for "
     "the next page. Errors are problem details (RFC 9457) whose `type` is the page that explains the `code`."
+)
+
+
+_CONDITIONS: Final = tuple(
+    {"name": name, "in": "header", "required": False, "schema": {"type": "string", "pattern": pattern}}
+    | {"description": what}
+    for name, pattern, what in (
+        ("If-Match", IF_MATCH_PATTERN, "Only if its ETag is this one; `*`: only if it is there."),
+        ("If-None-Match", IF_NONE_MATCH_PATTERN, "`*`: only if it is not there yet."),
+    )
 )
 
 
@@ -80,7 +92,11 @@ def _operation(route: APIRoute, declared: Declared, method: str, shapes: _Shapes
         "operationId": operation_id(method, route.path),
         "tags": [_tag(route.path)],
         "summary": summary,
-        "parameters": [_place(name) for name in places] + [_parameter(field, shapes) for field in _fields(declared)],
+        "parameters": [
+            *(_place(name) for name in places),
+            *(_parameter(field, shapes) for field in _fields(declared)),
+            *(_CONDITIONS if declared.tagged and method in _CHANGING else ()),
+        ],
         "responses": _answers(route, declared, shapes) | _problems(codes, route),
         "x-wisp-permission": declared.permission,
         "x-wisp-scope": declared.scope,
@@ -109,8 +125,8 @@ def error_codes(declared: Declared, method: str, *, places: bool) -> set[str]:
         codes |= {"not_found", "invalid_argument"}
     if method in _BODIED:
         codes |= {"payload_too_large", "unsupported_media_type", "invalid_argument"}
-    if method in (*_BODIED, "DELETE"):
-        codes |= {"storage_full", "draining"}
+    if method in _CHANGING:
+        codes |= {"storage_full", "draining"} | ({"precondition_failed"} if declared.tagged else set())
     return codes | {"invalid_argument"}
 
 
@@ -121,12 +137,18 @@ def _answers(route: APIRoute, declared: Declared, shapes: _Shapes) -> dict[str, 
         return {"204": {"description": "Done."}}
     returns = declared.returns if declared.returns is not None else Raw("A JSON document.", (JSON,))
     statuses = [str(route.status_code or 200), *(str(one) for one in route.responses if int(one) < 400)]
+    headers = {"headers": {"ETag": _ETAG}} if declared.tagged else {}
     return {
-        status: {"description": _STATUS.get(status, "The answer."), "content": _content(returns, shapes)}
+        status: {"description": _STATUS.get(status, "The answer."), "content": _content(returns, shapes), **headers}
         for status in statuses
     }
 
 
+_ETAG: Final = {
+    "description": "What it is now, for `If-Match`.",
+    "required": True,
+    "schema": {"type": "string", "pattern": '^"[!#-~]{1,64}"$'},
+}
 _STATUS: Final = {"200": "The answer.", "201": "It is there now.", "202": "It was taken and goes on."}
 
 

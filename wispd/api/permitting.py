@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, Literal, get_args
 
+import msgspec
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from msgspec import Struct
@@ -40,7 +41,10 @@ class AnyQuery(Struct):
 
 
 class Declared(Struct, frozen=True, kw_only=True):
-    """What a route declares. `takes` and `returns` are msgspec types or `Raw`; None: nothing."""
+    """What a route declares. `takes` and `returns` are msgspec types or `Raw`; None: nothing.
+
+    `tagged`: `conditional`.
+    """
 
     permission: Permission
     scope: Scope
@@ -48,6 +52,7 @@ class Declared(Struct, frozen=True, kw_only=True):
     takes: Any = None
     returns: Any = None
     errors: tuple[str, ...] = ()
+    tagged: bool = False
 
 
 def needs(
@@ -75,6 +80,11 @@ def needs(
         permission=permission, scope=scope, query=query, takes=takes, returns=returns, errors=tuple(errors)
     )
     return {"openapi_extra": {KEY: declared}}
+
+
+def conditional(needed: dict[str, Any]) -> dict[str, Any]:
+    """Return `needed` for a route whose answers have an ETag, and whose changes heed `If-Match`."""
+    return {"openapi_extra": {KEY: msgspec.structs.replace(needed["openapi_extra"][KEY], tagged=True)}}
 
 
 def declared(route: APIRoute) -> Declared:

@@ -17,6 +17,7 @@ from wispd.control.declaration import Declaration, declare
 from wispd.control.names import check_name
 from wispd.control.packaging import Packages
 from wispd.control.pointing import check_alias, check_rolling
+from wispd.control.preconditions import ALWAYS, Precondition, check_precondition
 from wispd.control.secrets import check_present
 from wispd.control.tenancy import must_exist
 from wispd.control.writer import Writer
@@ -68,19 +69,24 @@ class Deployments:
         return self._reading.page(check_name(namespace, "namespace"), after=after, limit=limit)
 
     async def deploy(
-        self, namespace: str, name: str, document: object, *, alias: str = LIVE, by: str = ""
-    ) -> Deployed:
+        self, namespace: str, name: str, document: object, *,
+        alias: str = LIVE, by: str = "", only: Precondition = ALWAYS,
+    ) -> Deployed:  # fmt: skip
         """Make the version that `document` declares, and point `alias` at it; "": point none at it.
 
         Idempotent: equal content is the version it was. A function's first version is live in any case.
+        `only`: looked at before anything is started, and once more inside of the change: of two who read the same
+        state, one wins.
 
         Raises: `Fault` `invalid_argument`, `not_found` (no such upload), `init_failed` and the like (the trial;
-        HTTP 422 here), `conflict`, `unavailable`, `storage_full`; every alias stays where it was then.
+        HTTP 422 here), `conflict`, `precondition_failed`, `unavailable`, `storage_full`; every alias stays where it
+        was then.
         """
         declared = self.declared(namespace, name, document)
         if alias:
             check_alias(alias)
         current = self._reading.find(namespace, name)
+        check_precondition(only, current, name)
         known = self._reading.versions.same(namespace, name, fingerprint=declared.fingerprint())
         if current is not None and known is not None and _is_there(current, declared, known, alias):
             return Deployed(function=current, version=known, fresh=False, trial=None)
@@ -90,12 +96,8 @@ class Deployments:
             trial = await self.tried(declared.version) if declared.trial else None
         wanted = self.wanted(declared, known, trial, alias=alias, by=by)
         if current is not None and alias == LIVE and declared.trial:
-            wanted = await self._warmed(wanted)
-
-        def change(catalogue: Catalogue) -> tuple[tuple[Registered, bool], list[Entry]]:
-            return self.put(catalogue, wanted)
-
-        stored, fresh = await self._writer.apply(change)
+            wanted = await self._warmed(wanted, only)
+        stored, fresh = await self._pointed(wanted, only, staged=known is None and wanted.version.number > 0)
         fresh = fresh or (known is None and trial is not None)
         version = self._reading.versions.same(namespace, name, fingerprint=wanted.fingerprint)
         return Deployed(function=stored, version=version or wanted.version, fresh=fresh, trial=trial)
@@ -120,9 +122,14 @@ class Deployments:
             versions_kept=declared.versions_kept,
         )
 
-    def put(self, catalogue: Catalogue, wanted: Wanted) -> tuple[tuple[Registered, bool], list[Entry]]:
+    def put(
+        self, catalogue: Catalogue, wanted: Wanted, only: Precondition = ALWAYS
+    ) -> tuple[tuple[Registered, bool], list[Entry]]:
         """Store it, as a change. What it refers to is looked for once more: nothing is swept away after that."""
         must_exist(catalogue, wanted.version.namespace)
+        if only != ALWAYS:
+            found = catalogue.find(wanted.version.namespace, wanted.version.function)
+            check_precondition(only, found, wanted.version.function)
         self.check_uploads(wanted.version, catalogue)
         if wanted.alias == LIVE:
             check_rolling(catalogue, wanted.version.namespace, wanted.version.function)
@@ -131,11 +138,12 @@ class Deployments:
         stored, fresh = catalogue.put(wanted)
         return (stored, fresh), [stored.published]
 
-    async def withdraw(self, namespace: str, name: str) -> None:
-        """Delete a function; raises `Fault("not_found")`."""
+    async def withdraw(self, namespace: str, name: str, *, only: Precondition = ALWAYS) -> None:
+        """Delete a function. Raises: `Fault` `not_found`, `precondition_failed`."""
         found = self.show(namespace, name).published
 
         def change(catalogue: Catalogue) -> tuple[bool, list[Entry]]:
+            check_precondition(only, catalogue.find(found.namespace, found.name), found.name)
             gone = catalogue.delete(found.namespace, found.name)
             return gone, [Withdrawn(namespace=found.namespace, name=found.name)] if gone else []
 
@@ -166,11 +174,24 @@ class Deployments:
             with _refused():
                 return await self._gateway.trial(self._named(version))
 
-    async def _warmed(self, wanted: Wanted) -> Wanted:
+    async def _pointed(self, wanted: Wanted, only: Precondition, *, staged: bool) -> tuple[Registered, bool]:
+        """Store what is wanted. A version that was staged for it goes again where somebody else was first."""
+
+        def change(catalogue: Catalogue) -> tuple[tuple[Registered, bool], list[Entry]]:
+            return self.put(catalogue, wanted, only)
+
+        try:
+            return await self._writer.apply(change)
+        except Fault as fault:
+            if staged and fault.code == "precondition_failed":
+                await self._forget(wanted.version)
+            raise
+
+    async def _warmed(self, wanted: Wanted, only: Precondition) -> Wanted:
         """Give the version its number, and start what it needs, while the old one serves."""
 
         def stage(catalogue: Catalogue) -> tuple[Version, list[Entry]]:
-            self.put(catalogue, msgspec.structs.replace(wanted, alias="", enabled=None))
+            self.put(catalogue, msgspec.structs.replace(wanted, alias="", enabled=None), only)
             version = wanted.version
             found = catalogue.versions.same(version.namespace, version.function, fingerprint=wanted.fingerprint)
             assert found is not None, "what was just put is there"
