@@ -36,7 +36,7 @@ def main(folders: list[str]) -> int:
 def part(title: str, runner: list[str], folders: list[str]) -> bool:
     """Run pytest over the folders; return whether it failed (finding no test is failing)."""
     print(f"\n== {' '.join(folders)}: {title}", flush=True)
-    cache = ["-p", "no:cacheprovider"] if runner else []
+    cache = ["-p", "no:cacheprovider", "-m", "not once"] if runner else []
     command = [sys.executable, *runner, "-m", "pytest", *cache, *folders]
     return subprocess.run(command, check=False, stdin=subprocess.DEVNULL, cwd=ROOT).returncode != 0
 

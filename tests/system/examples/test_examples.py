@@ -84,6 +84,8 @@ def test_thumbnails(served: Node) -> None:
 READER = """
 import io
 import pyarrow.parquet as pq
+
+pytestmark = pytest.mark.once
 def handle(event):
     rows = pq.read_table(io.BytesIO(event.http.body)).to_pylist()
     return [{**row, "day": str(row["day"]), "revenue": str(row["revenue"])} for row in rows]

@@ -11,6 +11,8 @@ import httpx
 import pytest
 from nodes import Node
 
+pytestmark = pytest.mark.once
+
 EXAMPLES_MAX = 4  # for each operation and way of making input
 BOUND_S = 240  # the test's own; it takes about a quarter of it
 CHECKS = (

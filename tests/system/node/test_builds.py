@@ -291,6 +291,7 @@ def handle(event, context):
 
 @pytest.mark.slow
 @pytest.mark.timeout(420)
+@pytest.mark.once
 def test_native_wheels_work(offline: Node, service: Callable[[bool, str], None]) -> None:
     """numpy, pandas, Pillow, scikit-learn and onnxruntime, resolved and fetched from the index of this machine."""
     offline.up()

@@ -11,6 +11,8 @@ from nodes import Node
 
 from wispd.cli.main import main, wisp
 
+pytestmark = pytest.mark.once
+
 # What a command needs to do something. One that is not here is run with nothing: wrong use is a document, too.
 ARGUMENTS = {
     "completion": ["bash"],

@@ -13,6 +13,8 @@ from nodes import Node
 
 from wispd.cli.starting import TEMPLATES, write
 
+pytestmark = pytest.mark.once
+
 
 def picture(width: int, height: int) -> bytes:
     """A grey PNG. Source: W3C PNG specification, sections 5 and 11."""
