@@ -12,6 +12,8 @@ import layers
 import load
 import machine
 import peers
+import rollback
+import scale
 from node import Node
 from results import Results, percentile
 
@@ -139,20 +141,25 @@ def idle(bench: Bench, node: Node) -> None:
     node.forget(names)
 
 
-def registered(bench: Bench, node: Node) -> None:
-    """10,000 functions of which none runs: what gateway and control grew by."""
-    count = 10_000
-    roles = node.role_pids("gateway", "control")
-    before = sum(machine.resident_bytes(pid) for pid in roles)
-    start = time.perf_counter()
-    names = node.distinct(bench.names(count, "reg"), FUNCTIONS / "noop")
-    elapsed = time.perf_counter() - start
-    time.sleep(2)
-    with client.Link(node.port) as link:
-        _good(link.ask("GET", node.path(names[-1])))
-    grown = sum(machine.resident_bytes(pid) for pid in roles) - before
-    bench.results.add("registered.bytes", grown / count)
-    bench.results.note("registered.bytes", f"{count} functions registered in {elapsed:.1f} s")
+def scaled(bench: Bench, node: Node) -> None:
+    """A hundred thousand functions of which none runs."""
+    bulk = scale.register(node, FUNCTIONS / "noop")
+    bench.results.add("bulk.rate", bulk.rate_per_s)
+    bench.results.add("registered.bytes", bulk.bytes_each)
+    again, first = scale.lookup_us(node, bulk.names)
+    bench.results.add("lookup.us", again)
+    bench.results.note("lookup.us", f"{first:.1f} µs the first time, when the function's entry is decoded too")
+    with Node.started({}) as small:
+        name = small.once("noop", FUNCTIONS / "noop")
+        ratio, one, many = scale.slope(small, name, node, bulk.names[len(bulk.names) // 2], bench.seconds)
+    bench.results.add("slope.ratio", ratio)
+    bench.results.note("slope.ratio", f"{one:.1f} and {many:.1f} µs, medians of {scale.ROUNDS} turns each")
+    bench.results.add("start.100k.s", scale.start_s(node, bulk.names[0]))
+
+
+def rolled_back(bench: Bench, node: Node) -> None:
+    samples = [rollback.rollback_ms(node, name) for name in bench.names(5, "rollback")]
+    bench.results.add("rollback", percentile(samples, 0.5))
 
 
 def echo(bench: Bench, node: Node) -> None:
@@ -215,13 +222,14 @@ GROUPS: dict[str, Callable[[Bench, Node], None]] = {
     "deploy": deploy,
     "help": help_ms,
     "reload": run_reload,
+    "rollback": rolled_back,
     "bill": bill,
     "cold.pool": cold_pool,
     "cold.layer": cold_layer,
     "cold.rate": cold_rate,
     "idle": idle,
     "cold.miss": cold_miss,
-    "registered": registered,
+    "scale": scaled,
 }
 PEERS = (
     "floor",

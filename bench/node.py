@@ -24,6 +24,7 @@ from peers import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_S = 60.0
+GONE_WITHIN_S = 10.0
 API = "/v1/namespaces/default"
 CONNECTIONS = 8  # to the control API, when many functions are deployed
 
@@ -31,15 +32,21 @@ CONNECTIONS = 8  # to the control API, when many functions are deployed
 class Node:
     """A running node and what the bench asks of it, through its two listeners only."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes], port: int, admin_port: int) -> None:
+    def __init__(self, folder: Path, port: int, admin_port: int) -> None:
         self.folder = folder
-        self.process = process
+        self._process: subprocess.Popen[bytes] | None = None
         self.port = port
         self.admin_port = admin_port
         self.cores = os.sched_getaffinity(0)
         self._token = ""
         self._digests: dict[Path, str] = {}
         self._deployed: set[str] = set()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the node was not started")
+        return self._process
 
     @property
     def pid(self) -> int:
@@ -53,20 +60,34 @@ class Node:
         folder.chmod(0o755)
         (folder / "data").mkdir(mode=0o700)
         (folder / "data/wisp-node.toml").write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
-        port, admin = free_port(), free_port()
-        command = [sys.executable, "-m", "wispd.cli.main", "up"]
-        command += ["--data", str(folder / "data"), "--port", str(port), "--admin-port", str(admin)]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        node = Node(folder, process, port, admin)
+        node = Node(folder, free_port(), free_port())
         try:
-            node._wait_ready()
+            node.start()
             yield node
         finally:
             node._stop()
             shutil.rmtree(folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Start the node's processes and wait until they are ready."""
+        command = [sys.executable, "-m", "wispd.cli.main", "up", "--data", str(self.folder / "data")]
+        command += ["--port", str(self.port), "--admin-port", str(self.admin_port)]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self._wait_ready()
+
+    def kill(self) -> None:
+        """End the node as a crash would, and wait until nothing of it is left."""
+        processes = machine.tree(self.pid)
+        self.process.kill()
+        self.process.wait()
+        end = time.monotonic() + GONE_WITHIN_S
+        while any(Path(f"/proc/{pid}").exists() for pid in processes):
+            if time.monotonic() > end:
+                raise RuntimeError(f"processes of a killed node are left after {GONE_WITHIN_S:g} s")
+            time.sleep(0.01)
 
     def _wait_ready(self) -> None:
         end = time.monotonic() + READY_WITHIN_S
@@ -99,7 +120,7 @@ class Node:
 
     def distinct(self, names: list[str], folder: Path, *, layer: Path | None = None) -> list[str]:
         """Deploy the same code under many names: distinct functions, none of which has an instance."""
-        document = self._document(folder, layer)
+        document = self.document(folder, layer)
 
         def share(some: list[str]) -> None:
             with client.Link(self.admin_port) as link:
@@ -141,7 +162,7 @@ class Node:
             rows: Any = self._ask(link, "GET", f"/usage?function={name}")["items"]
         return float(sum(row["billed_ms"] for row in rows if row["function"] == name))
 
-    def _document(self, folder: Path, layer: Path | None) -> dict[str, object]:
+    def document(self, folder: Path, layer: Path | None = None) -> dict[str, object]:
         """Upload what is not there yet; return what a deployment says. Without a trial: that has a row of its own."""
         with client.Link(self.admin_port) as link:
             if folder not in self._digests:
@@ -161,8 +182,13 @@ class Node:
         answer = self._ask_raw(link, method, path, body)
         return json.loads(answer) if answer else {}  # type: ignore[no-any-return]
 
-    def _ask_raw(self, link: client.Link, method: str, path: str, body: bytes) -> bytes:
-        kind = "application/json" if body.startswith(b"{") else "application/zip"
+    def ask_raw(self, method: str, path: str, body: bytes, *, kind: str = "") -> bytes:
+        """Ask the control API over a connection of its own; raises `RuntimeError` unless the answer is a 2xx."""
+        with client.Link(self.admin_port) as link:
+            return self._ask_raw(link, method, path, body, kind=kind)
+
+    def _ask_raw(self, link: client.Link, method: str, path: str, body: bytes, *, kind: str = "") -> bytes:
+        kind = kind or ("application/json" if body.startswith(b"{") else "application/zip")
         headers = f"Authorization: Bearer {self._token}\r\nContent-Type: {kind}\r\n"
         answer = link.ask(method, API + path, body=body, headers=headers)
         if not 200 <= answer.status < 300:

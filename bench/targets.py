@@ -52,11 +52,20 @@ TARGETS: dict[str, Target] = {
     ),
     "idle.per_gib": Target("warm idle instances per GiB", "instances", 400.0, higher=True),
     "registered.bytes": Target("memory per registered function at zero instances", "bytes", 4096.0),
+    "bulk.rate": Target(
+        "100,000 functions deployed through the control API in batches", "deploys/s", 1000.0, higher=True
+    ),
+    "lookup.us": Target("looking a route up in the gateway's table, 100,000 functions, uncached, median", "us", 5.0),
+    "start.100k.s": Target("start after a kill with 100,000 functions, until one answers", "s", 5.0),
+    "slope.ratio": Target("warm median, 1 connection: with 100,000 functions to with 1", "x", 1.1),
     "echo.6mb": Target("6 MB echo, median", "ms", 10.0),
     "deploy.folder": Target("deploy of a dependency-free folder inside the node", "ms", 150.0),
     "help.ms": Target("`wisp --help`, median", "ms", 150.0),
     "run.reload": Target("`wisp run`: from a save to the first answer of the new code, median", "ms", 300.0),
     "deploy.cached": Target("deploy of a project whose dependencies were built before, inside the node", "ms", 500.0),
+    "rollback": Target(
+        "rollback under load: from the request to the old version's first answer, median", "ms", 1000.0
+    ),
     "bill.ratio": Target(
         "bill of 100 CPU-bound calls, 16 at once on a full machine, to one after another", "x", 1.05
     ),

@@ -214,7 +214,7 @@ class ControlNode:
         return ""
 
     async def serve(self, server: Callable[[], Awaitable[None]]) -> None:
-        """Write the journal anew, then serve until `server` returns; changes that were taken are finished.
+        """Bring the journal up to date, then serve until `server` returns; changes that were taken are finished.
 
         Raises: `Fault` when the journal can't be written.
         """

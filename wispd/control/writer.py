@@ -67,8 +67,8 @@ class Writer:
         return self._announced == self._publisher.offset and not self._publisher.broken
 
     async def prepare(self) -> None:
-        """Write the journal anew. Raises: `Fault` `storage_full`, `unavailable`."""
-        await self._in_thread(self._publisher.compact)
+        """Bring the journal to what the store says. Raises: `Fault` `storage_full`, `unavailable`."""
+        await self._in_thread(self._publisher.open)
 
     async def run(self) -> None:
         """Apply changes until `stop`. The gateway may be away: it is told when it is back."""

@@ -123,7 +123,6 @@ class RouteTable:
     def _resolve(self, host: bytes, path: bytes, method: bytes) -> Match | None:
         if not path.startswith(b"/"):
             return None
-        segments = path.split(b"/")[1:]
         labels = self._labels(host)
         if labels:  # a function's own host first, so that no route of another one can take it over
             found = self._by_labels(labels)
@@ -131,8 +130,9 @@ class RouteTable:
                 return Match(found[0], 0, alias=found[1])
             if not self._routes.knows(host):
                 return None
-        if segments[0] == b"fn":
-            return self._by_mount(segments)
+        if path.startswith(MOUNT):
+            return self._by_mount(path)
+        segments = path.split(b"/")[1:]
         if segments[0] in RESERVED:
             return None
         key, allow = self._routes.find(host, segments, method)
@@ -161,8 +161,9 @@ class RouteTable:
         alias, mark, name = name.partition(ALIAS_LABEL)
         return self.addressed(namespace, f"{name}{ALIAS_MARK}{alias}") if mark else None
 
-    def _by_mount(self, segments: list[bytes]) -> Match | None:
-        name = segments[1] if len(segments) > 1 else b""
+    def _by_mount(self, path: bytes) -> Match | None:
+        end = path.find(b"/", len(MOUNT))
+        name = path[len(MOUNT) : end] if end >= 0 else path[len(MOUNT) :]
         found = self.addressed(DEFAULT_NAMESPACE, name.decode("ascii", "replace")) if name else None
         return Match(found[0], len(MOUNT) + len(name), alias=found[1]) if found is not None else None
 

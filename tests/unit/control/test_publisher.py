@@ -14,7 +14,7 @@ from wispd.base.errors import Fault
 from wispd.control import publisher
 from wispd.control.publisher import Publisher
 from wispd.model.function import Published, Version
-from wispd.model.published import Entry, Withdrawn, decode
+from wispd.model.published import Entry, Withdrawn, decode, encode
 
 
 def function(name: str, number: int = 1) -> Published:
@@ -51,6 +51,32 @@ def test_a_torn_journal_is_replaced_whole_at_start(tmp_path: Path) -> None:
     writer = opened(tmp_path, [function("a"), function("b")])
     assert read(tmp_path) == [function("a"), function("b")]
     assert path.stat().st_ino != inode, "a reader sees that it has to begin anew"
+    writer.close()
+
+
+def test_a_journal_that_says_what_the_store_does_is_kept_and_appended_to(tmp_path: Path) -> None:
+    opened(tmp_path, [function("a"), function("b")]).close()
+    path = tmp_path / "published" / "journal.jsonl"
+    before = path.stat()
+    writer = Publisher(tmp_path, lambda: [function("a"), function("b")])
+    assert writer.open() == before.st_size
+    assert path.stat().st_ino == before.st_ino, "a reader that has read it has nothing to read again"
+    assert writer.append([function("c")]) == path.stat().st_size
+    assert read(tmp_path) == [function("a"), function("b"), function("c")]
+    writer.close()
+
+
+@pytest.mark.parametrize("left", [b"", b'{"function":{"namesp', encode(function("z"))])
+def test_a_journal_that_says_anything_else_is_written_anew_at_the_start(tmp_path: Path, left: bytes) -> None:
+    opened(tmp_path, [function("a")]).close()
+    path = tmp_path / "published" / "journal.jsonl"
+    content = path.read_bytes()
+    path.write_bytes(content + left if left else content[:-1])
+    inode = path.stat().st_ino
+    writer = Publisher(tmp_path, lambda: [function("a")])
+    writer.open()
+    assert read(tmp_path) == [function("a")]
+    assert path.stat().st_ino != inode
     writer.close()
 
 

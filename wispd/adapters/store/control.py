@@ -11,6 +11,7 @@ import msgspec
 from wispd.adapters.store.control_access import CredentialStore, NamespaceStore, UploadStore
 from wispd.adapters.store.control_audit import AuditStore
 from wispd.adapters.store.control_builds import BuildStore
+from wispd.adapters.store.control_first import WHY, add_first
 from wispd.adapters.store.control_limits import LimitStore
 from wispd.adapters.store.control_rollouts import RolloutStore
 from wispd.adapters.store.control_secrets import ControlSecrets
@@ -77,9 +78,14 @@ class ControlStore:
 
     def put(self, wanted: Wanted) -> tuple[Registered, bool]:
         with self._session.change():
-            function, last, present = self._function(wanted)
+            row = self._row(wanted)
+            if row is None and wanted.alias in ("", LIVE):  # most functions of a large batch
+                added, registered = add_first(self._session, wanted)
+                self.versions.claim(added, wanted.version.routes)
+                return registered, True
+            function, last, present = row or self._added(wanted)
             version, fresh = self._version(function, last, wanted)
-            cause = Cause(why="deployed", by=wanted.by)
+            cause = Cause(why=WHY, by=wanted.by)
             aliases = ({wanted.alias} if present else {wanted.alias, LIVE}) - {""}
             if aliases:
                 self._settings(function, wanted)
@@ -113,23 +119,26 @@ class ControlStore:
     def close(self) -> None:
         self._session.close()
 
-    def _function(self, wanted: Wanted) -> tuple[int, int, bool]:
-        """Return the function's row (made if need be), its last version number, and whether it is deployed."""
+    def _row(self, wanted: Wanted) -> tuple[int, int, bool] | None:
+        """Return the function's row, its last version number, and whether it is deployed."""
         namespace, name = wanted.version.namespace, wanted.version.function
         rows = self._session.rows(
             "SELECT id, last_number, name, live FROM functions WHERE namespace = ? AND key = ?",
             namespace,
             name.lower(),
         )
-        if rows:
-            number, last, present, live = rows[0]
-            if present != name and live is not None:
-                raise Fault(
-                    "conflict", f"{name!r} and {present!r} differ in case only; names are unique ignoring case"
-                )
-            if present != name:
-                self._connection.execute("UPDATE functions SET name = ? WHERE id = ?", (name, number))
-            return number, last, live is not None
+        if not rows:
+            return None
+        number, last, present, live = rows[0]
+        if present != name and live is not None:
+            raise Fault("conflict", f"{name!r} and {present!r} differ in case only; names are unique ignoring case")
+        if present != name:
+            self._connection.execute("UPDATE functions SET name = ? WHERE id = ?", (name, number))
+        return number, last, live is not None
+
+    def _added(self, wanted: Wanted) -> tuple[int, int, bool]:
+        """Make a function's row."""
+        namespace, name = wanted.version.namespace, wanted.version.function
         self._connection.execute(
             "INSERT INTO functions (namespace, name, key, enabled, concurrency_reserved, last_number, created_us, "
             "updated_us, node_id, epoch) VALUES (?, ?, ?, 1, -1, 0, ?, ?, ?, ?)",

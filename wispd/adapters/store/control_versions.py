@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from wispd.adapters.store.control_session import Session
 from wispd.base.errors import Fault
 from wispd.model.alias import LIVE, Pointer
-from wispd.model.function import Version
+from wispd.model.function import Route, Version
 from wispd.ports.versions import Alias, Cause, Change, Kept
 
 HISTORY_MAX: Final = 200  # entries of one function
@@ -192,7 +193,11 @@ class VersionStore:
             *(version.id, self._session.now_us(), function),
         )
         self._session.execute("DELETE FROM routes WHERE function = ?", function)
-        for route in version.routes:
+        self.claim(function, version.routes)
+
+    def claim(self, function: int, routes: Iterable[Route]) -> None:
+        """Give routes to a function, inside of a change. Raises: `Fault("conflict")` for another one's."""
+        for route in routes:
             taken = self._session.rows(
                 "SELECT f.namespace, f.name FROM routes r JOIN functions f ON f.id = r.function "
                 "WHERE r.host = ? AND r.method = ? AND r.path = ?",
@@ -215,9 +220,10 @@ class VersionStore:
             *(function, alias.revision, pointer.alias, msgspec.json.encode(pointer), cause.why),
             *(alias.updated_us, cause.by, *self._session.source),
         )
-        self._session.execute(
-            "DELETE FROM history WHERE function = ? AND revision <= ?", function, alias.revision - HISTORY_MAX
-        )
+        if alias.revision > HISTORY_MAX:
+            self._session.execute(
+                "DELETE FROM history WHERE function = ? AND revision <= ?", function, alias.revision - HISTORY_MAX
+            )
         return alias
 
     def _mark(self, function: int) -> None:
