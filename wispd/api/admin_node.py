@@ -15,7 +15,8 @@ from wispd.api.permitting import TEXT, needs
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
 from wispd.control.dataplane import DataPlane
-from wispd.control.publisher import Publisher
+from wispd.control.storing import refusal
+from wispd.control.writer import Writer
 from wispd.model.record import RecorderStatus
 from wispd.observe import exposition
 from wispd.observe.metrics import Snapshot
@@ -45,6 +46,7 @@ class NodeStatus(Struct, frozen=True, kw_only=True):
     gateway: dict[str, Any]
     recorder: dict[str, Any]
     journal: dict[str, Any]
+    store: dict[str, Any]
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -62,13 +64,14 @@ class NodeView:
     """Asks everybody, and says who does not answer."""
 
     def __init__(
-        self, node: Node, gateway: DataPlane, *, reading: Reading, publisher: Publisher,
+        self, node: Node, gateway: DataPlane, *, reading: Reading, writer: Writer,
         recorder: AskRecorder, clock: Clock,
     ) -> None:  # fmt: skip
         self._node = node
         self._gateway = gateway
         self._reading = reading
-        self._publisher = publisher
+        self._writer = writer
+        self._journal = writer.journal
         self._recorder = recorder
         self._clock = clock
 
@@ -87,7 +90,8 @@ class NodeView:
             "functions": self._reading.count(),
             "gateway": gateway,
             "recorder": msgspec.to_builtins(recorder) if recorder else {"state": "unreachable"},
-            "journal": {"offset": self._publisher.offset, "lines": self._publisher.lines},
+            "journal": {"offset": self._journal.offset, "lines": self._journal.lines},
+            "store": {"state": "read_only" if self._writer.failure else "ok", "message": self._writer.failure},
         }
 
     async def metrics(self) -> bytes:
@@ -103,7 +107,7 @@ class NodeView:
 
     async def unready(self) -> list[str]:
         """Return why this node can't do its work; empty: it can."""
-        reasons = []
+        reasons = [str(refusal(self._writer.failure))] if self._writer.failure else []
         try:
             launcher = (await self._gateway.status()).get("launcher")
             if (launcher.get("available") if isinstance(launcher, dict) else launcher) not in _UP:
@@ -121,8 +125,13 @@ class NodeView:
         lines = []
         for name, text, value in (
             ("wisp_functions", "Functions that are deployed", self._reading.count()),
-            ("wisp_journal_lines", "Lines of the publication journal", self._publisher.lines),
-            ("wisp_journal_broken", "Does the journal have to be written anew?", int(self._publisher.broken)),
+            ("wisp_journal_lines", "Lines of the publication journal", self._journal.lines),
+            ("wisp_journal_broken", "Does the journal have to be written anew?", int(self._journal.broken)),
+            (
+                "wisp_store_read_only",
+                "Did the disk fail, so that no changes are taken?",
+                int(bool(self._writer.failure)),
+            ),
         ):
             lines.append(f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value}\n")
         return "".join(lines).encode()

@@ -95,7 +95,7 @@ class ControlNode:
         self._keys = opened_keyring(settings, self._store)
         self._gateway = DataPlane(self._data_dir)
         self._publisher = Publisher(self._data_dir, self._store.entries)
-        self.writer = Writer(self._store, self._publisher, self._gateway.announce)
+        self.writer = Writer(self._store, self._publisher, self._gateway.announce, report=_say)
         self._pointing = Pointing(self._reading, self.writer, self._gateway)
         self._rollouts = Rollouts(
             self._reading,
@@ -144,7 +144,7 @@ class ControlNode:
             self._node,
             self._gateway,
             reading=self._reading,
-            publisher=self._publisher,
+            writer=self.writer,
             recorder=self._records.recorder,
             clock=self._clock,
         )
@@ -274,8 +274,13 @@ def take_first_token(data_dir: Path, store: ControlStore, clock: Clock) -> None:
 
 
 def _say_damaged(digest: str) -> None:
-    """Tell of a damaged tree, in the log of this process."""
-    sys.stderr.write(f"corrupt: the stored tree {digest} is not what its digest says; it was put aside\n")
+    """Tell of a damaged tree."""
+    _say(f"corrupt: the stored tree {digest} is not what its digest says; it was put aside")
+
+
+def _say(text: str) -> None:
+    """Write a line to the log of this process."""
+    sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 

@@ -23,6 +23,7 @@ from msgspec import Struct
 from wispd.app import identity
 from wispd.app.certificates import Certificates
 from wispd.app.directory import DataDirectory, Node, read_node
+from wispd.app.filesystems import concern, filesystem_type
 from wispd.app.listeners import listen, listen_unix, url_of
 from wispd.app.processes import RoleProcess
 from wispd.app.settings import Settings
@@ -83,12 +84,17 @@ def run(
             public_url=url_of(listeners["public"], secure="public" in certificates.current),
             admin_url=url_of(listeners["admin"], secure="admin" in certificates.current),
             token=directory.first_token(),
-            warning=who.warning,
+            warning="; ".join(filter(None, (who.warning, "" if caller_fd >= 0 else _unsafe(directory)))),
         )
         roles = {name: RoleProcess(name, directory) for name in ORDER}
         held = Held(listeners=listeners, certificates=certificates)
         supervisor = Supervisor(settings, directory, node, roles=roles, held=held, clock=clock)
         supervisor.run(lambda: announce(serving), caller_fd=caller_fd)
+
+
+def _unsafe(directory: DataDirectory) -> str:
+    """Return why this directory may not keep what is acknowledged. A temporary node's need not."""
+    return concern(filesystem_type(directory.path), str(directory.path))
 
 
 def claim_ports(settings: Settings, directory: DataDirectory) -> dict[str, socket.socket]:

@@ -73,6 +73,8 @@ def _print(document: dict[str, Any]) -> None:
     facts(_described(document))
     if document.get("error"):
         note(f"warning: {document['error']}")
+    if document.get("store", {}).get("message"):
+        note(f"warning: no changes are taken until the node is restarted: {document['store']['message']}")
     if document.get("processes"):
         rows = [
             (

@@ -248,12 +248,14 @@ def make_directories(root: Path, directory: Path) -> None:
 def sync_tree(root: Path) -> None:
     """Put a whole tree on the disk."""
     paths = [path for path in root.rglob("*") if not path.is_symlink()]
-    syncfs = getattr(ctypes.CDLL(None), "syncfs", None)
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
     if len(paths) > _SYNCED_ONE_BY_ONE and syncfs is not None:
         fd = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if syncfs(fd) == 0:
                 return
+            if ctypes.get_errno() != errno.ENOSYS:  # what it could not write, an fsync may not tell of again
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         finally:
             os.close(fd)
     for path in [*paths, root]:
@@ -267,4 +269,6 @@ def full_disk_told() -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Fault("storage_full", f"the package can't be stored: {error.strerror}") from error
+        if error.errno == errno.EIO:
+            raise Fault("unavailable", f"the package can't be stored, the disk failed: {error.strerror}") from error
         raise

@@ -16,6 +16,7 @@ from typing import Final
 from wispd.base.errors import Fault
 from wispd.control.packaging import sync_path
 from wispd.model.published import JOURNAL_NAME, Entry, encode
+from wispd.ports.catalogue import StorageFailed
 
 FOLDER: Final = "published"
 STALE_LINES_MIN: Final = 10_000  # below it a rewrite saves nothing worth having
@@ -59,7 +60,7 @@ class Publisher:
     def compact(self) -> int:
         """Write the whole journal anew; returns its length in bytes.
 
-        Raises: `Fault` `storage_full` or `unavailable`; the old journal stays in force then. O(functions).
+        Raises: `Fault` `storage_full`, `StorageFailed`; the old journal stays in force then. O(functions).
         """
         self.close()
         temporary = self._path.with_suffix(".new")
@@ -78,7 +79,7 @@ class Publisher:
     def append(self, entries: Sequence[Entry]) -> int:
         """Append entries, which are in the store already; returns the offset behind them, which is on the disk.
 
-        Raises: `Fault` `storage_full` or `unavailable`; the next append then writes the journal anew.
+        Raises: `Fault("storage_full")`, after which the next append writes the journal anew; `StorageFailed`.
         """
         if self._fd < 0 or self._lines > max(2 * self._needed, STALE_LINES_MIN):
             return self.compact()  # the store has the entries already
@@ -141,5 +142,6 @@ def _write(fd: int, content: bytes) -> None:
 
 
 def _told(error: OSError) -> Fault:
-    code = "storage_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "unavailable"
-    return Fault(code, f"the publication journal can't be written: {error.strerror}")
+    text = f"the publication journal can't be written: {error.strerror}"
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return Fault("storage_full", text) if full else StorageFailed(text)

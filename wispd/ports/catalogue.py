@@ -8,6 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from wispd.base.errors import Fault
 from wispd.model.alias import LIVE
 from wispd.model.function import Published, Version
 from wispd.model.published import Entry
@@ -17,6 +18,13 @@ from wispd.ports.limits import Limits
 from wispd.ports.rollouts import RolloutReading, Rollouts
 from wispd.ports.secrets import SecretStore
 from wispd.ports.versions import VersionReading, Versions
+
+
+class StorageFailed(Fault):
+    """The disk failed, or the file is damaged: what was written is on the disk, or half of it, or nothing."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("unavailable", message)
 
 
 class Registered(Struct, frozen=True, kw_only=True):

@@ -36,7 +36,8 @@ class Scene:
         self.told: list[int] = []
         self.heard = asyncio.Event()
         self.away = away
-        self.writer = Writer(self.store, self.publisher, self.announce)
+        self.said: list[str] = []
+        self.writer = Writer(self.store, self.publisher, self.announce, report=self.said.append)
 
     async def announce(self, offset: int) -> bool:
         self.away -= 1

@@ -7,6 +7,7 @@ that a record's version number means one thing forever.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 import apsw
@@ -64,6 +65,8 @@ CREATE INDEX secrets_by_key ON secrets (key_id);
 MIGRATIONS: Final = (_FIRST, ACCESS, _BUILDS, _LIMITS, DEPLOYMENTS, _SECRETS)
 SQLITE_MIN: Final = (3, 51, 3)  # older ones can lose a WAL that is being reset. Source: sqlite.org/wal.html
 
+_FULL: Final = 2  # `synchronous`: each commit is flushed
+
 
 def open_store(path: str) -> apsw.Connection:
     """Return a connection to the store, durable on commit and brought to the current schema.
@@ -79,10 +82,25 @@ def open_store(path: str) -> apsw.Connection:
     connection.pragma("synchronous", "full")
     connection.pragma("foreign_keys", True)
     connection.pragma("cache_size", -2048)
-    if mode != "wal" or connection.pragma("synchronous") != 2:
-        raise Fault("unavailable", f"control.db can't be made durable: journal_mode {mode}")
+    synchronous = connection.pragma("synchronous")
+    if mode != "wal" or synchronous != _FULL:
+        text = (
+            f"control.db can't be made durable: journal_mode {mode}, synchronous {synchronous}; wal and 2 are needed"
+        )
+        raise Fault("unavailable", text)
+    _write_again(connection)
     migrate(connection)
     return connection
+
+
+def _write_again(connection: apsw.Connection) -> None:
+    """Copy what an earlier process left in the log into the file, and begin a new log.
+
+    When a flush failed, the log may be whole in memory and not on the disk, and a later flush would not say so. What
+    is written again is flushed again.
+    """
+    with contextlib.suppress(apsw.BusyError):  # somebody reads just now; the next start does it
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
 
 
 def migrate(connection: apsw.Connection) -> None:

@@ -12,14 +12,18 @@ import apsw
 from wispd.adapters.store.control_schema import open_store
 from wispd.base.clock import Clock
 from wispd.base.errors import Fault
+from wispd.ports.catalogue import StorageFailed
 
 FILE_NAME: Final = "control.db"
+_BROKEN: Final = (
+    apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.ReadOnlyError,
+)  # fmt: skip
 
 
 class Session:
     """Reads at once, changes kept by `commit`. One thread at a time. `source` is (node_id, epoch) of new rows.
 
-    Raises, everywhere: `Fault` `storage_full`, `unavailable`.
+    Raises, everywhere: `Fault` `storage_full`, `unavailable`; `StorageFailed` when the disk failed.
     """
 
     def __init__(self, data_dir: Path, clock: Clock, *, source: tuple[bytes, int]) -> None:
@@ -47,6 +51,7 @@ class Session:
             if not self._changed:
                 self.connection.execute("BEGIN IMMEDIATE")
                 self._changed = True
+            self._must_be_open()
             with self.connection:  # a savepoint
                 yield
 
@@ -55,6 +60,7 @@ class Session:
         if self._changed:
             try:
                 with told():
+                    self._must_be_open()
                     self.connection.execute("COMMIT")
                 self._changed = False
             except BaseException:
@@ -65,7 +71,14 @@ class Session:
         """Forget all changes since the last commit."""
         self._changed = False
         if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
+            with told():
+                self.connection.execute("ROLLBACK")
+
+    def _must_be_open(self) -> None:
+        """SQLite ends a transaction by itself when the disk is full or fails. What follows would stand alone then,
+        without the changes that it came after."""
+        if not self.connection.in_transaction:
+            raise Fault("storage_full", "control.db could not take the changes before this one; try again")
 
     def now_us(self) -> int:
         """Return Unix microseconds."""
@@ -82,5 +95,7 @@ def told() -> Iterator[None]:
         yield
     except apsw.FullError as error:
         raise Fault("storage_full", f"control.db can't grow: {error}") from error
+    except _BROKEN as error:
+        raise StorageFailed(f"control.db can't be read or written: {error}") from error
     except apsw.Error as error:
         raise Fault("unavailable", f"control.db can't be used: {error}") from error
