@@ -29,6 +29,21 @@ def first_line(error: BaseException) -> bytes:
     return bounded(line.encode("utf-8", "backslashreplace"), MESSAGE_MAX)
 
 
+def first_line_at(error: BaseException, code: str) -> bytes:
+    """Return `first_line` and where in the code it happened: `ValueError: no (main.py, line 3)`."""
+    line = first_line(error)
+    if isinstance(error, SyntaxError):  # it says so itself
+        return line
+    place, step = "", error.__traceback__
+    while step is not None:
+        filename = step.tb_frame.f_code.co_filename
+        if filename.startswith(code + os.sep):
+            place = f" ({filename[len(code) + 1 :]}, line {step.tb_lineno})"
+        step = step.tb_next
+    end = place.encode("utf-8", "backslashreplace")
+    return line + end if len(line) + len(end) <= MESSAGE_MAX else line
+
+
 def trace_of(error: BaseException) -> bytes:
     """Return the traceback as text, our own frames left out, bounded; never raises."""
     if isinstance(error, AnswerError):

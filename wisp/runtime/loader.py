@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from wisp.runtime import frames
 from wisp.runtime.detect import dialect_of, is_app, is_asgi, is_wsgi
-from wisp.runtime.failures import first_line, trace_of
+from wisp.runtime.failures import first_line_at, trace_of
 from wisp.runtime.settings import Settings
 
 # Where a handler is looked for when the string does not say.
@@ -143,12 +143,12 @@ def import_user_module(name: str, code: str) -> ModuleType:
             names = ", ".join(modules_in(code)[:20]) or "no Python file"
             message = f"module {name!r} is not in the code, which has: {names}"
             raise LoadError(frames.FAILURE_HANDLER, message) from None
-        raise LoadError(frames.FAILURE_IMPORT, first_line(error), trace_of(error)) from None
+        raise LoadError(frames.FAILURE_IMPORT, first_line_at(error, code), trace_of(error)) from None
     except SystemExit as error:
         message = f"{name} called exit({error.code!r}) while it was imported"
         raise LoadError(frames.FAILURE_EXIT, message, trace_of(error)) from None
     except BaseException as error:
-        raise LoadError(frames.FAILURE_IMPORT, first_line(error), trace_of(error)) from None
+        raise LoadError(frames.FAILURE_IMPORT, first_line_at(error, code), trace_of(error)) from None
 
 
 def _is_inside(module: ModuleType, code: str) -> bool:

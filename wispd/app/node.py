@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from wispd.adapters.secrets.keyfile import FILE_NAME as KEY_FILE_NAME
 from wispd.app import identity
 from wispd.app.certificates import Certificates
 from wispd.app.directory import DataDirectory, Node, read_node
@@ -71,6 +72,7 @@ def run(
             stack.enter_context(listener)
         made = Node(format=1, node_id=id_source(clock)().hex(), created_us=clock.unix_ns() // 1000)
         node = directory.node(made, uid_first=who.uid_first)
+        directory.adopt_placed(KEY_FILE_NAME)
         settings = msgspec.structs.replace(
             settings,
             port=listeners["public"].getsockname()[1],

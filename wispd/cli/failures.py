@@ -48,6 +48,11 @@ _CODES: Final = {
     "answer_too_large": FUNCTION_FAILED,
 }
 
+# What the node says of a missing token is for those who write requests; whoever types commands sets a variable.
+_NEXT: Final = {
+    "unauthenticated": "the token is missing, unknown, revoked or expired; put a valid one into WISP_TOKEN"
+}
+
 
 def exit_code(fault: Fault) -> int:
     """Return the exit code of a fault."""
@@ -56,7 +61,7 @@ def exit_code(fault: Fault) -> int:
 
 def report(fault: Fault, *, as_json: bool) -> int:
     """Say what went wrong; return the exit code."""
-    note(f"wisp: {fault.message}")
+    note(f"wisp: {_NEXT.get(fault.code, fault.message)}")
     trace = fault.facts.get("traceback")
     if isinstance(trace, str) and trace and not as_json:
         note(trace.rstrip())

@@ -67,6 +67,20 @@ def read_build(folder: Path) -> BuildTable:
     return BuildTable(run=_commands(path, text, table), dependencies=_dependencies(path, text, table, "build"))
 
 
+def placed(fault: Fault, folder: Path, name: str, table: dict[str, Any]) -> Fault:
+    """Return the node's refusal of a key with the line of `wisp.toml` that has it; as it is when none has."""
+    facts: dict[str, Any] = dict(fault.facts)
+    key = str(facts.get("key") or "")
+    first, _, below = key.partition(".")
+    if fault.code != "invalid_argument" or first not in table:
+        return fault
+    path, text, _ = _parsed(folder)
+    section = f"functions.{name}"
+    where = _line(text, below, f"{section}.{first}", nothing=0) if below else 0
+    where = where or _line(text, first, section)
+    return Fault(fault.code, f"{path}:{where}: {fault.message}", **facts)
+
+
 def _parsed(folder: Path) -> tuple[Path, str, dict[str, Any]]:
     path = folder / FILE_NAME
     if not path.is_file():
@@ -124,8 +138,8 @@ def _unknown(path: Path, text: str, key: str, *, known: tuple[str, ...], section
     return Fault("invalid_argument", message, key=key)
 
 
-def _line(text: str, key: str, section: str) -> int:
-    """Return the number of the line that has the key; 1 when it can't be told."""
+def _line(text: str, key: str, section: str, *, nothing: int = 1) -> int:
+    """Return the number of the line that has the key; `nothing` when it can't be told."""
     inside = not section
     dotted = re.compile(rf"\s*\[+\s*(?:{re.escape(section)}\.)?[\"']?{re.escape(key)}[\"']?\s*(?:\]|\.)")
     plain = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]")
@@ -137,4 +151,4 @@ def _line(text: str, key: str, section: str) -> int:
             inside = header[1].replace('"', "").replace("'", "") == section
         elif inside and plain.match(line):
             return number
-    return 1
+    return nothing

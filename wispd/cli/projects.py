@@ -54,7 +54,16 @@ def deploy_project(client: NodeClient, path: Path, wishes: Wishes, *, told: buil
     with pack(path) as package:
         code = client.upload_package(package)
     project = Uploaded(client, path, wishes, table=table, code=code, told=told)
-    return [_placed(client, function, project.document(own), wishes) for function, own in chosen.items()]
+    return [_declared(client, function, project, own) for function, own in chosen.items()]
+
+
+def _declared(client: NodeClient, function: str, project: Uploaded, own: dict[str, Any]) -> Json:
+    """Deploy one function of a manifest; what the node refuses of it is told with the line."""
+    try:
+        return _placed(client, function, project.document(own), project.wishes)
+    except Fault as fault:
+        from_flags = str(fault.facts.get("key", "")).partition(".")[0] in project.wishes.flags
+        raise (fault if from_flags else manifest.placed(fault, project.path, function, own)) from fault
 
 
 def deploy_address(client: NodeClient, source: Found, wishes: Wishes, *, told: builds.Told) -> list[Json]:
@@ -89,8 +98,8 @@ class Uploaded:
         told: builds.Told,
     ) -> None:
         self._client = client
-        self._path = path
-        self._wishes = wishes
+        self.path = path
+        self.wishes = wishes
         self._table = table
         self._code = code
         self._told = told
@@ -102,11 +111,11 @@ class Uploaded:
 
         `remote`: what the code holds can't be seen from here, so the node is asked to build in any case.
         """
-        wanted = merged(own, dict(self._wishes.flags))
+        wanted = merged(own, dict(self.wishes.flags))
         named = wanted.pop("dependencies", "")
-        folder = self._wishes.layer or (self._path / wanted["layer"] if wanted.get("layer") else None)
+        folder = self.wishes.layer or (self.path / wanted["layer"] if wanted.get("layer") else None)
         wanted.pop("layer", None)
-        dependencies = self._wishes.dependencies or ("none" if named is False else named) or self._table.dependencies
+        dependencies = self.wishes.dependencies or ("none" if named is False else named) or self._table.dependencies
         if folder is not None:
             if dependencies not in ("", "none"):
                 raise Fault(
@@ -122,7 +131,7 @@ class Uploaded:
             wanted["layer"] = self._layers.get(folder) or self._layers.setdefault(folder, self._upload(folder))
         elif built.get("layer"):
             wanted["layer"] = built["layer"]
-        if not self._wishes.trial:
+        if not self.wishes.trial:
             wanted["trial"] = False
         return wanted
 
@@ -134,7 +143,7 @@ class Uploaded:
                 "dependencies": dependencies,
                 "runtime": runtime,
                 "run": [list(command) for command in self._table.run],
-                "refresh": self._wishes.refresh,
+                "refresh": self.wishes.refresh,
             }
             self._built[key] = builds.build(self._client, document, self._told)
         return self._built[key]
@@ -143,17 +152,17 @@ class Uploaded:
         """Is there, on the face of it, a file that names dependencies? The node looks closer."""
         if dependencies == "none":
             return False
-        if self._path.is_dir():
-            present = {entry.name for entry in self._path.iterdir() if entry.is_file()}
-            scripts = [self._path / name for name in present if name.endswith(".py")]
+        if self.path.is_dir():
+            present = {entry.name for entry in self.path.iterdir() if entry.is_file()}
+            scripts = [self.path / name for name in present if name.endswith(".py")]
             return bool(present & SOURCES) or any(_declares(script) for script in scripts)
-        if self._path.suffix == ".zip":
+        if self.path.suffix == ".zip":
             try:
-                with zipfile.ZipFile(self._path) as archive:
+                with zipfile.ZipFile(self.path) as archive:
                     return bool(SOURCES.intersection(archive.namelist()))
             except (OSError, zipfile.BadZipFile):
                 return False  # the node has refused it by now
-        return _declares(self._path)
+        return _declares(self.path)
 
     def _upload(self, folder: Path) -> str:
         if not folder.is_dir():

@@ -184,6 +184,9 @@ class NodeClient(MoneyCalls, VersionCalls):
             yield
         except httpx.TimeoutException as error:
             raise Fault("unavailable", f"the node at {self._url} did not answer in time") from error
+        except httpx.RemoteProtocolError as error:
+            text = f"the node at {self._url} broke the connection off before it answered"
+            raise Fault("unavailable", text + "; look with `wisp status`, then try again") from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 text = f"the certificate of {self._url} is not trusted ({error})"

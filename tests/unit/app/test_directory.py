@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -143,3 +144,25 @@ def test_listeners_are_reachable_and_private(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("stale")
     with listen_unix(tmp_path / "s"):
         assert oct((tmp_path / "s").stat().st_mode & 0o777) == "0o600"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_key_that_root_put_back_becomes_readable_for_the_services(tmp_path: Path) -> None:
+    held = DataDirectory(str(tmp_path / "data"), owner_uid=54321)
+    key = held.path / "secret.key"
+    key.write_bytes(b"{}")
+    key.chmod(0o600)
+    held.adopt_placed("secret.key")
+    assert (key.stat().st_uid, key.stat().st_gid) == (54321, 54321)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_a_linked_file_of_root_is_not_given_away(tmp_path: Path, link: Callable[[Path, Path], None]) -> None:
+    held = DataDirectory(str(tmp_path / "data"), owner_uid=54321)
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"root's own")
+    link(precious, held.path / "secret.key")
+    held.adopt_placed("secret.key")
+    assert precious.stat().st_uid == 0
+    held.adopt_placed("is-not-there")  # and says nothing

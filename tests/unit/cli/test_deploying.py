@@ -187,3 +187,33 @@ def test_a_function_may_name_its_own_dependencies_or_none(tmp_path: Path) -> Non
         '[functions.a]\ndependencies = "a.txt"\n[functions.b]\ndependencies = false\n'
     )
     assert manifest.read(tmp_path) == {"a": {"dependencies": "a.txt"}, "b": {"dependencies": False}}
+
+
+TOML = """[functions.other]
+memory = "1GB"
+
+[functions.a]
+handler = "main:handle"
+memory = "lots"
+network = { mod = "none" }
+
+[functions.a.instances]
+mim = 3
+"""
+
+
+@pytest.mark.parametrize(("key", "line"), [("memory", 6), ("network.mod", 7), ("instances.mim", 10), ("network", 7)])
+def test_what_the_node_refuses_of_the_manifest_is_told_with_its_line(tmp_path: Path, key: str, line: int) -> None:
+    (tmp_path / "wisp.toml").write_text(TOML)
+    table = manifest.read(tmp_path)["a"]
+    told = manifest.placed(Fault("invalid_argument", f"{key} is wrong", key=key), tmp_path, "a", table)
+    assert told.message == f"{tmp_path}/wisp.toml:{line}: {key} is wrong"
+    assert told.facts["key"] == key
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault("invalid_argument", "no", key="cpu"), Fault("throttled", "no", key="memory")]
+)
+def test_what_is_not_from_the_manifest_is_told_as_it_is(tmp_path: Path, fault: Fault) -> None:
+    (tmp_path / "wisp.toml").write_text(TOML)
+    assert manifest.placed(fault, tmp_path, "a", manifest.read(tmp_path)["a"]) is fault
