@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import client
@@ -14,6 +15,7 @@ import machine
 import peers
 import rollback
 import scale
+import sockets
 from node import Node
 from results import Results, percentile
 
@@ -57,6 +59,8 @@ def peer(bench: Bench, name: str) -> None:
         if name != "floor":
             bench.results.add(f"{name}.cold", cold_ms)
         bench.served(name, url)
+        if name == "peer.uvicorn":
+            bench.results.add("peer.uvicorn.websocket.rate", sockets.echo_rate(f"{url}echo", bench.seconds))
 
 
 def native(bench: Bench, node: Node) -> None:
@@ -73,12 +77,27 @@ def fastapi(bench: Bench, node: Node) -> None:
     _on_one_core(bench, node, "fastapi", node.once("hello-fastapi", FUNCTIONS / "hello_fastapi", layer=layer))
 
 
+def websocket(bench: Bench, node: Node) -> None:
+    layer = layers.build(LAYERS / "fastapi", "fastapi")
+    name = node.once("hello-fastapi", FUNCTIONS / "hello_fastapi", layer=layer)
+    with _one_core(node):
+        rate = sockets.echo_rate(f"http://127.0.0.1:{node.port}{node.path(name)}echo", bench.seconds)
+    bench.results.add("websocket.echo.rate", rate)
+
+
 def _on_one_core(bench: Bench, node: Node, prefix: str, name: str, rest: str = "") -> None:
+    with _one_core(node):
+        bench.served(prefix, f"http://127.0.0.1:{node.port}{node.path(name)}{rest}")
+
+
+@contextmanager
+def _one_core(node: Node) -> Iterator[None]:
+    """Keep the node and this process on one core."""
     core = machine.quiet_core()
     with machine.pinned({core}):
         machine.pin_tree(node.pid, {core})
         try:
-            bench.served(prefix, f"http://127.0.0.1:{node.port}{node.path(name)}{rest}")
+            yield
         finally:
             machine.pin_tree(node.pid, node.cores)
 
@@ -218,6 +237,7 @@ GROUPS: dict[str, Callable[[Bench, Node], None]] = {
     "native": native,
     "app": app,
     "fastapi": fastapi,
+    "websocket": websocket,
     "echo": echo,
     "deploy": deploy,
     "help": help_ms,

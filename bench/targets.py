@@ -44,6 +44,7 @@ TARGETS: dict[str, Target] = {
     **_served("native", "native no-op, one core", (60.0, 150.0, 40_000.0)),
     **_served("app", "typed route of an App file, one core", NONE3),
     **_served("fastapi", "hello FastAPI, one core", NONE3),
+    "websocket.echo.rate": Target("WebSocket of a FastAPI app, 1 connection, one core", "echoes/s", higher=True),
     **_percentiles("cold.pool", "cold start from zero, small function, pool hit", (2.0, 10.0)),
     **_percentiles("cold.miss", "cold start from zero, pool miss", (5.0, 20.0)),
     **_percentiles("cold.layer", "cold start from zero, numpy + pandas as the layer", (10.0, 30.0)),
@@ -75,6 +76,9 @@ TARGETS: dict[str, Target] = {
     **_served("peer.flask-waitress", "Flask on waitress", NONE3),
     **_served("peer.flask-gevent", "Flask on gunicorn/gevent", NONE3),
     **_served("peer.uvicorn", "FastAPI on uvicorn, no platform", NONE3),
+    "peer.uvicorn.websocket.rate": Target(
+        "WebSocket of FastAPI on uvicorn, 1 connection, one core", "echoes/s", higher=True
+    ),
     "peer.awslambdaric.cold": Target("process start to first answer, awslambdaric", "ms"),
     "peer.functions-framework.cold": Target("process start to first answer, functions-framework", "ms"),
     "peer.flask-waitress.cold": Target("process start to first answer, Flask on waitress", "ms"),
@@ -90,5 +94,6 @@ COMPARED: dict[str, tuple[str, ...]] = {
         for end in ("c1.p50", "c1.p99", "c32.rate")
     },
     **{f"fastapi.{end}": (f"peer.uvicorn.{end}",) for end in ("c1.p50", "c1.p99", "c32.rate")},
+    "websocket.echo.rate": ("peer.uvicorn.websocket.rate",),
     "cold.pool.p50": (*(f"{peer}.cold" for peer in PLATFORM_PEERS), "peer.uvicorn.cold"),
 }
