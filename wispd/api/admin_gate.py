@@ -7,8 +7,10 @@ import ipaddress
 from collections.abc import Callable, Collection
 from typing import Final
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wispd.api.admin_failures import described
 from wispd.api.admin_guard import ACCOUNT, BODY_MAX, PRINCIPAL, too_large
 from wispd.api.admin_problems import problem
 from wispd.base.clock import Clock
@@ -38,6 +40,7 @@ class Gate:
         self._clock = clock
         self._loopback = loopback
         self.admit: Callable[[Token], None] = lambda token: None  # raises for one that asks too often
+        self.report: Callable[[str], None] = lambda text: None  # hears of errors that nobody foresaw
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -55,7 +58,13 @@ class Gate:
             await problem(fault)(scope, receive, answer)
             return
         with accounting(account):
-            await self._app(scope, bounded(scope, receive), answer)
+            try:
+                await self._app(scope, bounded(scope, receive), answer)
+            except ClientDisconnect:  # nobody is left to be answered
+                raise
+            except Exception as error:  # it was answered with `internal`, or is cut off by the server
+                self.report(described(error, f"{scope['method']} {getattr(scope.get('route'), 'path', '')}"))
+                raise
 
     def _enter(self, scope: Scope, account: Account) -> None:
         """Find out who is asking. Raises: `Fault` `misdirected_request`, `unauthenticated`, `quota_exceeded`."""

@@ -121,6 +121,7 @@ class ControlNode:
             clock=self._clock,
             loopback=is_loopback(self._settings.admin_host),
         )
+        gate.report = _say
         gate.admit = TokenRates(self._clock, self._desk.requests_per_s).check
         return gate
 

@@ -58,7 +58,7 @@ async def _serve(boot: BootLink) -> int:
         http=AdminProtocol,
         ws="none",
         lifespan="off",
-        log_level="error",
+        log_level="critical",  # the gate tells of errors, without what callers sent
         access_log=False,
         server_header=False,
         timeout_keep_alive=IDLE_S,
