@@ -39,7 +39,7 @@ TOUR: Final = (
     "wisp invocation list --function greet",
     "wisp logs greet",
     "# A version never changes; rolling back takes a moment:",
-    "sed -i s/Hello/Good morning,/ greet.py",
+    "sed -i 's/Hello/Good morning,/' greet.py",
     "wisp deploy greet.py",
     "wisp invoke greet",
     "wisp rollback greet",
@@ -52,7 +52,7 @@ TOUR: Final = (
 GREET: Final = """def handle(event, context):
     name = (event.data or {}).get("name", "world")
     context.log.info("greeting %s", name)
-    return f"Hello {name}!"
+    return f"Hello {name}!\\n"
 """
 _ANSI: Final = re.compile(r"\x1b\[([0-9;]*)m|\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _COLOURS: Final = {
