@@ -14,7 +14,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 TOP: Final = ("ARCHITECTURE", "CHANGELOG", "CONTRIBUTING", "GLOSSARY", "README", "SECURITY", "SPECIFICATION")
-_LINK: Final = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
+_LINK: Final = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def main(arguments: list[str]) -> int:
@@ -47,14 +47,14 @@ def rewritten(source: Path, place: str) -> str:
     known = sources()
 
     def link(match: re.Match[str]) -> str:
-        text, target, anchor = match[1], match[2], match[3] or ""
+        image, text, target, anchor = match[1], match[2], match[3], match[4] or ""
         if re.match(r"[a-z]+:", target):
             return match[0]
         linked = (source.parent / target).resolve()
         if linked not in known:
             return text
         up = "../" * place.count("/")
-        return f"[{text}]({up}{known[linked]}{anchor})"
+        return f"{image}[{text}]({up}{known[linked]}{anchor})"
 
     return _LINK.sub(link, source.read_text())
 
