@@ -14,14 +14,15 @@ from starlette.responses import Response, StreamingResponse
 from wispd.api import admin_body
 from wispd.api.admin_body import body_of, json_answer
 from wispd.api.admin_problems import document
-from wispd.api.permitting import needs
+from wispd.api.function_shapes import UploadedCode
+from wispd.api.permitting import NDJSON, needs
 from wispd.api.querying import PageQuery, pack_cursor, query_of, unpack_cursor
 from wispd.base.errors import Fault
 from wispd.control.builder import Builder
-from wispd.control.buildrequest import parse_request
+from wispd.control.buildrequest import COMMANDS_MAX, parse_request
 from wispd.control.names import check_name
 from wispd.control.packagefetching import PackageFetching
-from wispd.model.build import Build, BuildRequest
+from wispd.model.build import Build, BuildRequest, BuildStatus
 from wispd.model.record import time_text
 
 EVENTS_MAX: Final = 10_000  # told and not yet sent; above it output is left out, never the end
@@ -35,18 +36,57 @@ class PackageAddress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
+class BuildDeclaration(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is built: an uploaded tree, the file that names its dependencies, and commands that are run in it."""
+
+    code: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    dependencies: Annotated[str, Meta(max_length=200)] | None = None
+    runtime: str | None = None
+    run: Annotated[list[list[str]], Meta(max_length=COMMANDS_MAX)] | None = None
+    refresh: bool | None = None
+
+
+class BuildView(Struct, frozen=True, kw_only=True):
+    """A build. Digests are "" where nothing was made; `packages` are `name==version`."""
+
+    id: str
+    namespace: str
+    status: BuildStatus
+    created: str
+    finished: str | None
+    source: str
+    code: str
+    layer: str
+    packages: tuple[str, ...]
+    cached: bool
+    message: str
+
+
+class BuildLogView(BuildView, frozen=True, kw_only=True):
+    """A build, with what it wrote."""
+
+    log: str
+
+
+class BuildList(Struct, frozen=True, kw_only=True):
+    items: list[BuildView]
+    next: str | None
+
+
 def build_routes(builder: Builder, fetching: PackageFetching) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/v1/namespaces/{namespace}")
 
-    @router.post("/builds", **needs("functions.write"))
+    @router.post("/builds", **needs("functions.write", takes=BuildDeclaration, returns=NDJSON))
     async def build(request: Request, namespace: str) -> Response:
         """Build the dependencies and steps of an uploaded package; answers events as lines of JSON."""
         check_name(namespace, "namespace")
         wanted = parse_request(await admin_body.document(request))
         return StreamingResponse(_lines(builder, namespace, wanted), media_type=_LINES)
 
-    @router.post("/packages/fetch", status_code=201, **needs("functions.write"))
+    @router.post(
+        "/packages/fetch", status_code=201, **needs("functions.write", takes=PackageAddress, returns=UploadedCode)
+    )
     async def fetch(request: Request, namespace: str) -> Response:
         """Fetch a zip of code from an https address, held to its SHA-256; private addresses are refused."""
         check_name(namespace, "namespace")
@@ -54,7 +94,7 @@ def build_routes(builder: Builder, fetching: PackageFetching) -> APIRouter:
         tree = await fetching.fetch(namespace, wanted.url, wanted.sha256)
         return json_answer({"code": tree.digest, "files": tree.files, "bytes": tree.file_bytes}, 201)
 
-    @router.get("/builds", **needs("functions.read", query=PageQuery))
+    @router.get("/builds", **needs("functions.read", query=PageQuery, returns=BuildList))
     async def builds(request: Request, namespace: str) -> Response:
         """List builds, newest first."""
         check_name(namespace, "namespace")
@@ -63,25 +103,23 @@ def build_routes(builder: Builder, fetching: PackageFetching) -> APIRouter:
         found = builder.ledger.page(namespace, before=before, limit=page.limit + 1)
         shown = found[: page.limit]
         more = pack_cursor("builds", namespace, shown[-1].id) if len(found) > page.limit else None
-        return json_answer({"items": [build_view(one) for one in shown], "next": more})
+        return json_answer(BuildList(items=[build_view(one) for one in shown], next=more))
 
-    @router.get("/builds/{build}", **needs("functions.read"))
+    @router.get("/builds/{build}", **needs("functions.read", returns=BuildLogView))
     async def show(namespace: str, build: str) -> Response:
         """Show one build, with what it wrote."""
         check_name(namespace, "namespace")
         found, log = await asyncio.to_thread(builder.ledger.show, namespace, build)
-        return json_answer(build_view(found) | {"log": log})
+        return json_answer(BuildLogView(**msgspec.structs.asdict(build_view(found)), log=log))
 
     return router
 
 
-def build_view(build: Build) -> dict[str, Any]:
+def build_view(build: Build) -> BuildView:
     """Return a build as the API shows it."""
-    shown = msgspec.to_builtins(msgspec.structs.asdict(build))
-    shown["created"] = time_text(shown.pop("created_us"))
-    finished_us = shown.pop("finished_us")
-    shown["finished"] = time_text(finished_us) if finished_us else None
-    return dict(shown)
+    shown = msgspec.structs.asdict(build)
+    created_us, finished_us = shown.pop("created_us"), shown.pop("finished_us")
+    return BuildView(**shown, created=time_text(created_us), finished=time_text(finished_us) if finished_us else None)
 
 
 async def _lines(builder: Builder, namespace: str, wanted: BuildRequest) -> AsyncIterator[bytes]:

@@ -9,16 +9,31 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from wispd.api.admin_body import document, json_answer
-from wispd.api.admin_functions import Urls, deployed_view, function_view
+from wispd.api.admin_functions import DEPLOY, Urls, deployed_view, function_view
 from wispd.api.admin_guard import caller
 from wispd.api.conditional import revision_of, tagged
+from wispd.api.function_shapes import FunctionDeclaration, FunctionView
 from wispd.api.permitting import conditional, needs
 from wispd.api.querying import PageQuery, pack_cursor, query_of, unpack_cursor
+from wispd.api.version_shapes import (
+    AliasDeclaration,
+    AliasList,
+    AliasView,
+    ChangeList,
+    ChangeView,
+    DeployedView,
+    Enabling,
+    KeptVersion,
+    KeptVersionList,
+    RollbackTarget,
+    RolledBackView,
+    StickyView,
+)
 from wispd.base.errors import Fault
 from wispd.control import fields
 from wispd.control.deployments import Deployments
 from wispd.control.pointing import NUMBER_MAX, Pointing, check_alias, pointer_of
-from wispd.model.alias import Pointer
+from wispd.model.alias import Pointer, Sticky
 from wispd.model.record import time_text
 from wispd.ports.versions import Alias, Cause, Change, Kept
 
@@ -29,15 +44,20 @@ def version_routes(deployments: Deployments, pointing: Pointing, *, urls: Urls) 
     _versions(router, deployments, pointing, urls)
     _aliases(router, pointing, urls)
 
-    @router.get("/history", **needs("functions.read", query=PageQuery))
+    @router.get("/history", **needs("functions.read", query=PageQuery, returns=ChangeList))
     async def history(request: Request, namespace: str, name: str) -> Response:
         """List what each alias pointed at, when, why and by whom, the newest first."""
         of = f"{namespace}/{name}"
         limit, before = page_of(request, "history", of)
         found = pointing.history(namespace, name, before=before, limit=limit + 1)
-        return _page([change_view(one) for one in found], limit, key="revision", kind="history", of=of)
+        shown = [change_view(one) for one in found[:limit]]
+        more = pack_cursor("history", of, str(shown[-1].revision)) if len(found) > limit else None
+        return json_answer(ChangeList(items=shown, next=more))
 
-    @router.post("/rollback", **needs("functions.write", errors=["conflict"]))
+    @router.post(
+        "/rollback",
+        **needs("functions.write", takes=RollbackTarget | None, returns=RolledBackView, errors=["conflict"]),
+    )
     async def rollback(request: Request, namespace: str, name: str) -> Response:
         """Give all calls back to the version that was live before, or to `version`."""
         given = fields.refuse_unknown_of(await document(request, empty=True), ["version"])
@@ -45,7 +65,7 @@ def version_routes(deployments: Deployments, pointing: Pointing, *, urls: Urls) 
         moved = await pointing.rollback(namespace, name, number=number, by=caller(request))
         return json_answer(function_view(moved.function, urls) | {"before": moved.before or None})
 
-    @router.put("/enabled", **needs("functions.write", errors=["conflict"]))
+    @router.put("/enabled", **needs("functions.write", takes=Enabling, returns=FunctionView, errors=["conflict"]))
     async def enable(request: Request, namespace: str, name: str) -> Response:
         """Enable a function, or disable it with a reason: new calls get 409, running ones finish."""
         given = fields.refuse_unknown_of(await document(request), ["enabled", "reason"])
@@ -60,22 +80,28 @@ def version_routes(deployments: Deployments, pointing: Pointing, *, urls: Urls) 
 
 
 def _versions(router: APIRouter, deployments: Deployments, pointing: Pointing, urls: Urls) -> None:
-    @router.get("/versions", **needs("functions.read", query=PageQuery))
+    @router.get("/versions", **needs("functions.read", query=PageQuery, returns=KeptVersionList))
     async def versions(request: Request, namespace: str, name: str) -> Response:
         """List the versions that are kept, the newest first, with the aliases that point at them."""
         of = f"{namespace}/{name}"
         limit, before = page_of(request, "versions", of)
         found = pointing.versions(namespace, name, before=before, limit=limit + 1)
         aliases = pointing.aliases(namespace, name)
-        return _page([version_view(one, aliases) for one in found], limit, key="number", kind="versions", of=of)
+        shown = [version_view(one, aliases) for one in found[:limit]]
+        more = pack_cursor("versions", of, str(shown[-1]["number"])) if len(found) > limit else None
+        return json_answer({"items": shown, "next": more})
 
-    @router.post("/versions", **needs("functions.write", errors=["conflict"]))
+    @router.post(
+        "/versions",
+        responses={201: {}, 422: {}},  # 422: it does not start
+        **needs("functions.write", takes=FunctionDeclaration, returns=DeployedView, errors=DEPLOY),
+    )
     async def make(request: Request, namespace: str, name: str) -> Response:
         """Make a version without pointing an alias at it."""
         deployed = await deployments.deploy(namespace, name, await document(request), alias="", by=caller(request))
         return json_answer(deployed_view(deployed, urls), 201 if deployed.fresh else 200)
 
-    @router.get("/versions/{number}", **needs("functions.read"))
+    @router.get("/versions/{number}", **needs("functions.read", returns=KeptVersion))
     async def version(namespace: str, name: str, number: str) -> Response:
         """Show one version."""
         found = pointing.version(namespace, name, number=number_of(number))
@@ -89,20 +115,23 @@ def _versions(router: APIRouter, deployments: Deployments, pointing: Pointing, u
 
 
 def _aliases(router: APIRouter, pointing: Pointing, urls: Urls) -> None:
-    @router.get("/aliases", **needs("functions.read"))
+    @router.get("/aliases", **needs("functions.read", returns=AliasList))
     async def aliases(namespace: str, name: str) -> Response:
         """List the aliases of a function."""
         base = urls(namespace, name)
         return json_answer(
-            {"items": [alias_view(one, base) for one in pointing.aliases(namespace, name)], "next": None}
+            AliasList(items=[alias_view(one, base) for one in pointing.aliases(namespace, name)], next=None)
         )
 
-    @router.get("/aliases/{alias}", **conditional(needs("functions.read")))
+    @router.get("/aliases/{alias}", **conditional(needs("functions.read", returns=AliasView)))
     async def alias(namespace: str, name: str, alias: str) -> Response:
         """Show an alias; its ETag is for If-Match."""
         return _tagged(pointing.alias(namespace, name, alias), urls(namespace, name))
 
-    @router.put("/aliases/{alias}", **conditional(needs("functions.write", errors=["conflict"])))
+    @router.put(
+        "/aliases/{alias}",
+        **conditional(needs("functions.write", takes=AliasDeclaration, returns=AliasView, errors=["conflict"])),
+    )
     async def point(request: Request, namespace: str, name: str, alias: str) -> Response:
         """Point an alias at a version, or divide its calls among several."""
         pointer = pointer_of(alias, await document(request))
@@ -145,33 +174,38 @@ def version_view(kept: Kept, aliases: list[Alias]) -> dict[str, Any]:
     return shown
 
 
-def alias_view(alias: Alias, base: str) -> dict[str, Any]:
+def alias_view(alias: Alias, base: str) -> AliasView:
     """Return an alias as the API shows it."""
-    pointer = alias.pointer
-    return pointer_view(pointer) | {
-        "url": alias_url(base, pointer.alias),
-        "revision": alias.revision,
-        "updated": time_text(alias.updated_us),
-        "updated_by": alias.updated_by,
-    }
+    return AliasView(
+        **_pointed(alias.pointer),
+        url=alias_url(base, alias.pointer.alias),
+        revision=alias.revision,
+        updated=time_text(alias.updated_us),
+        updated_by=alias.updated_by,
+    )
 
 
-def pointer_view(pointer: Pointer) -> dict[str, Any]:
-    """Return where an alias points."""
+def change_view(change: Change) -> ChangeView:
+    """Return an entry of the history."""
+    return ChangeView(
+        **_pointed(change.pointer),
+        revision=change.revision,
+        why=change.why,
+        at=time_text(change.at_us),
+        by=change.changed_by,
+    )
+
+
+def sticky_view(sticky: Sticky | None) -> StickyView | None:
+    """Return what keeps callers with a version."""
+    return StickyView(header=sticky.header, cookie=sticky.cookie, issue=sticky.issue) if sticky else None
+
+
+def _pointed(pointer: Pointer) -> dict[str, Any]:
     return {
         "alias": pointer.alias,
         "versions": {str(share.number): share.weight for share in pointer.shares},
-        "sticky": msgspec.to_builtins(pointer.sticky) if pointer.sticky else None,
-    }
-
-
-def change_view(change: Change) -> dict[str, Any]:
-    """Return an entry of the history."""
-    return pointer_view(change.pointer) | {
-        "revision": change.revision,
-        "why": change.why,
-        "at": time_text(change.at_us),
-        "by": change.changed_by,
+        "sticky": sticky_view(pointer.sticky),
     }
 
 
@@ -194,9 +228,3 @@ def alias_url(base: str, alias: str) -> str:
 
 def _tagged(alias: Alias, base: str) -> Response:
     return tagged(json_answer(alias_view(alias, base)), str(alias.revision))
-
-
-def _page(items: list[dict[str, Any]], limit: int, *, key: str, kind: str, of: str) -> Response:
-    shown = items[:limit]
-    more = pack_cursor(kind, of, str(shown[-1][key])) if len(items) > limit else None
-    return json_answer({"items": shown, "next": more})

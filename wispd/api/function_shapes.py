@@ -71,7 +71,10 @@ class FunctionView(Struct, frozen=True, kw_only=True):
     namespace: str
     url: str
     enabled: bool
+    disabled_reason: str
     concurrency_reserved: int
+    versions_kept: int
+    aliases: dict[str, dict[str, int]]
     created: str
     updated: str
     live: VersionView  # type: ignore[valid-type]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from types import NoneType
+from typing import Any, Final, get_args
 
 import msgspec
 from fastapi.routing import APIRoute
@@ -74,7 +75,7 @@ class _Shapes:
     def __init__(self, routes: Sequence[tuple[APIRoute, Declared]]) -> None:
         self._types: list[Any] = [Problem]
         for _, declared in routes:
-            self._types += [kind for kind in (declared.takes, declared.returns) if _is_type(kind)]
+            self._types += [kind for kind in (_body(declared), declared.returns) if _is_type(kind)]
             self._types += [field.type for field in _fields(declared)]
         schemas, components = msgspec.json.schema_components(self._types, ref_template="#/components/schemas/{name}")
         self._schemas = schemas
@@ -105,8 +106,9 @@ def _operation(route: APIRoute, declared: Declared, method: str, shapes: _Shapes
     if more.strip():
         found["description"] = " ".join(more.split())
     if method in _BODIED and declared.takes is not None:
-        required = not _is_anything(declared.takes)
-        found["requestBody"] = {"required": required, "content": _content(declared.takes, shapes)}
+        body = _body(declared)
+        required = body is declared.takes and not _is_anything(body)
+        found["requestBody"] = {"required": required, "content": _content(body, shapes)}
     return found
 
 
@@ -205,6 +207,12 @@ def _tag(path: str) -> str:
     if words[0] == "namespaces" and len(words) > 2:
         return words[2].partition(":")[0]
     return words[0]
+
+
+def _body(declared: Declared) -> Any:
+    """Return what a body is, where there is one."""
+    kinds = get_args(declared.takes)
+    return next(kind for kind in kinds if kind is not NoneType) if NoneType in kinds else declared.takes
 
 
 def _is_type(kind: Any) -> bool:

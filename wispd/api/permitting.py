@@ -43,6 +43,8 @@ class AnyQuery(Struct):
 class Declared(Struct, frozen=True, kw_only=True):
     """What a route declares. `takes` and `returns` are msgspec types or `Raw`; None: nothing.
 
+    `takes` of `… | None`: there may be no body.
+
     `tagged`: `conditional`.
     """
 

@@ -8,6 +8,7 @@ import click
 
 from wispd.base.errors import Fault
 from wispd.cli.amounts import money, parsed_micro, parsed_shares
+from wispd.cli.completing import function_names
 from wispd.cli.grouping import Group
 from wispd.cli.options import Where, node_options, suggesting
 from wispd.cli.output import print_json, say, table
@@ -22,7 +23,7 @@ def budget() -> None:
 
 
 @budget.command("set")
-@click.argument("name", default="")
+@click.argument("name", default="", shell_complete=function_names)
 @click.argument("amount", default="")
 @click.option("--namespace-wide", is_flag=True, help="For everything in the namespace, instead of NAME.")
 @click.option("--period", type=click.Choice(PERIODS), default="month", show_default=True, help="UTC.")
@@ -75,7 +76,7 @@ def list_budgets(where: Where) -> None:
 
 
 @budget.command("delete")
-@click.argument("name", default="")
+@click.argument("name", default="", shell_complete=function_names)
 @click.option("--namespace-wide", is_flag=True, help="The one for everything in the namespace, instead of NAME's.")
 @click.option("--period", type=click.Choice(PERIODS), help="Only this one; without it both.")
 @node_options

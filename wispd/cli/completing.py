@@ -94,3 +94,20 @@ def asking(ask: Callable[[Any, click.Context], list[str]]) -> Complete:
 
 
 function_names = asking(lambda client, _: [function["name"] for function in client.functions()])
+
+
+def _aliases(client: Any, context: click.Context) -> list[str]:
+    """Return the aliases of the function that is named already, else of all."""
+    name = context.params.get("name")
+    found = [function for function in client.functions() if name in (None, "", function["name"])]
+    return sorted({alias for function in found for alias in function["aliases"]})
+
+
+def _secrets(client: Any, _: click.Context) -> list[str]:
+    from wispd.client import secrets
+
+    return [secret["name"] for secret in secrets.listed(client)]
+
+
+alias_names = asking(_aliases)
+secret_names = asking(_secrets)

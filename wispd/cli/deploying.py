@@ -10,6 +10,7 @@ from msgspec import structs
 
 from wispd.base.errors import Fault
 from wispd.cli.buildprogress import BuildProgress
+from wispd.cli.completing import alias_names, function_names, secret_names
 from wispd.cli.options import Where, node_options
 from wispd.cli.output import print_json, say
 from wispd.cli.projects import Wishes, deploy_address, deploy_project
@@ -19,7 +20,11 @@ from wispd.cli.sources import opened
 
 @click.command()
 @click.argument("source", default=".", metavar="PATH")
-@click.option("--name", help="The function's name (else its App's, the folder's or file's, or those of wisp.toml).")
+@click.option(
+    "--name",
+    shell_complete=function_names,
+    help="The function's name (else its App's, the folder's or file's, or those of wisp.toml).",
+)
 @click.option("--runtime", help="python3 (the node's own) or another minor version of the host: python3.12.")
 @click.option("--handler", help="module:name (else found by inspection).")
 @click.option("--dialect", help="app, native, lambda, asgi or wsgi (else found by inspection).")
@@ -28,7 +33,13 @@ from wispd.cli.sources import opened
 @click.option("--concurrency", type=int, help="Events one instance carries at once.")
 @click.option("--cpu", type=float, help="CPUs of an instance.")
 @click.option("--env", multiple=True, metavar="K=V", help="A variable of the function's environment; repeatable.")
-@click.option("--secret", multiple=True, metavar="NAME[=FILE]", help="A secret as variable, or as /run/secrets/FILE.")
+@click.option(
+    "--secret",
+    multiple=True,
+    metavar="NAME[=FILE]",
+    shell_complete=secret_names,
+    help="A secret as variable, or as /run/secrets/FILE.",
+)
 @click.option("--network", type=click.Choice(["egress", "none", "private"]), help="What instances may reach.")
 @click.option("--allow", multiple=True, metavar="ADDRESS:PORT", help="Opens an address of the host; repeatable.")
 @click.option("--description", help="What the function is for.")
@@ -41,7 +52,13 @@ from wispd.cli.sources import opened
 @click.option("--dependencies", default="", metavar="FILE", help="What names the dependencies; none: there are none.")
 @click.option("--refresh", is_flag=True, help="Resolve and build the dependencies anew.")
 @click.option("--verbose", is_flag=True, help="Show what the build writes.")
-@click.option("--alias", default="live", show_default=True, help="What is pointed at the version; live stays else.")
+@click.option(
+    "--alias",
+    default="live",
+    show_default=True,
+    shell_complete=alias_names,
+    help="What is pointed at the version; live stays else.",
+)
 @click.option("--canary", is_flag=True, help="Move live to the version step by step (see `wisp rollout --help`).")
 @plan_options
 @click.option("--no-trial", is_flag=True, help="Go live without trying to start the version first.")

@@ -14,7 +14,7 @@ import click
 import httpx
 
 from wispd.base.errors import Fault
-from wispd.cli.completing import function_names
+from wispd.cli.completing import alias_names, function_names
 from wispd.cli.failures import FUNCTION_FAILED, OK, exit_code
 from wispd.cli.options import Where, node_options, suggesting
 from wispd.cli.output import note, print_json
@@ -30,7 +30,12 @@ RECORD_WAIT_S: Final = (0.0, 0.1, 0.3, 0.6, 1.0)  # the record is there when the
 @click.option("-d", "payload", metavar="DATA", help="The payload; @FILE: of a file; -: of standard input.")
 @click.option("--path", "rest", default="", help="Path and query below the function, such as /orders?id=1.")
 @click.option("-X", "--method", default="POST", show_default=True, help="The HTTP method.")
-@click.option("--alias", "alias", help="Invoke what this alias points at, not what is live.")
+@click.option(
+    "--alias",
+    "alias",
+    shell_complete=alias_names,
+    help="Invoke what this alias points at, not what is live.",
+)
 @click.option("--version", "version", help="Invoke this version, whatever points at it.")
 @click.option("--log", "with_log", is_flag=True, help="Print the log and what the run cost on standard error.")
 @node_options

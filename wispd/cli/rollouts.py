@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from wispd.base.errors import Fault
+from wispd.cli.completing import function_names
 from wispd.cli.grouping import Group
 from wispd.cli.options import Where, node_options, suggesting
 from wispd.cli.output import print_json, say
@@ -46,7 +47,7 @@ def rollout() -> None:
 
 
 @rollout.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @click.argument("version")
 @plan_options
 @node_options
@@ -58,7 +59,7 @@ def start(where: Where, name: str, version: str, **plan: Any) -> None:
 
 
 @rollout.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @node_options
 def status(where: Where, name: str) -> None:
     """Show how far the latest rollout is, or how it ended."""
@@ -67,7 +68,7 @@ def status(where: Where, name: str) -> None:
 
 
 @rollout.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @node_options
 def abort(where: Where, name: str) -> None:
     """Give all calls back to the old version."""
@@ -76,7 +77,7 @@ def abort(where: Where, name: str) -> None:
 
 
 @rollout.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @node_options
 def promote(where: Where, name: str) -> None:
     """Give all calls to the new version now."""

@@ -7,6 +7,7 @@ import sys
 import click
 
 from wispd.base.errors import Fault
+from wispd.cli.completing import secret_names
 from wispd.cli.grouping import Group
 from wispd.cli.options import Where, node_options
 from wispd.cli.output import note, print_json, say, table
@@ -19,7 +20,7 @@ def secret() -> None:
 
 
 @secret.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=secret_names)
 @click.option("--exact", is_flag=True, help="Keep the newline at the end of the input.")
 @node_options
 def set_secret(where: Where, name: str, exact: bool) -> None:
@@ -49,7 +50,7 @@ def list_secrets(where: Where) -> None:
 
 
 @secret.command("delete")
-@click.argument("name")
+@click.argument("name", shell_complete=secret_names)
 @click.option("--force", is_flag=True, help="Even when functions use it: they can't start without it.")
 @node_options
 def delete_secret(where: Where, name: str, force: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from wispd.cli.amounts import money
+from wispd.cli.completing import function_names
 from wispd.cli.options import Where, node_options, suggesting
 from wispd.cli.output import print_json, say, size_text, table
 
@@ -16,7 +17,7 @@ ROWS_MAX: Final = 48  # steps shown as a table; more are only drawn
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @click.option("--since", default="24h", show_default=True, help="24h (ago), or a time such as 2026-01-31T12:00:00Z.")
 @click.option("--step", default="1h", show_default=True, help="Whole minutes, such as 5m; hours beyond 7 days.")
 @node_options
@@ -95,7 +96,7 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @click.option("--since", default="1h", show_default=True, help="1h (ago), or a time such as 2026-01-31T12:00:00Z.")
 @node_options
 def why(where: Where, name: str, since: str) -> None:

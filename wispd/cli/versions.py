@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 from wispd.base.errors import Fault
+from wispd.cli.completing import alias_names, function_names
 from wispd.cli.grouping import Group
 from wispd.cli.options import Where, node_options, suggesting
 from wispd.cli.output import print_json, say, table
@@ -29,7 +30,7 @@ def sticky_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @click.option("--history", "with_history", is_flag=True, help="What each alias pointed at, when, why and by whom.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
 @node_options
@@ -53,8 +54,8 @@ def alias() -> None:
 
 
 @alias.command("set")
-@click.argument("name")
-@click.argument("alias_name", metavar="ALIAS")
+@click.argument("name", shell_complete=function_names)
+@click.argument("alias_name", metavar="ALIAS", shell_complete=alias_names)
 @click.argument("weights", nargs=-1, required=True, metavar="VERSION[=WEIGHT]...")
 @sticky_options
 @node_options
@@ -70,7 +71,7 @@ def set_alias(where: Where, name: str, alias_name: str, weights: tuple[str, ...]
 
 
 @alias.command("list")
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @node_options
 def list_aliases(where: Where, name: str) -> None:
     """List the aliases of a function."""
@@ -87,8 +88,8 @@ def list_aliases(where: Where, name: str) -> None:
 
 
 @alias.command("delete")
-@click.argument("name")
-@click.argument("alias_name", metavar="ALIAS")
+@click.argument("name", shell_complete=function_names)
+@click.argument("alias_name", metavar="ALIAS", shell_complete=alias_names)
 @node_options
 def delete_alias(where: Where, name: str, alias_name: str) -> None:
     """Delete an alias. The versions stay."""
@@ -101,7 +102,7 @@ def delete_alias(where: Where, name: str, alias_name: str) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @click.argument("version", required=False)
 @node_options
 def rollback(where: Where, name: str, version: str | None) -> None:
@@ -116,7 +117,7 @@ def rollback(where: Where, name: str, version: str | None) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @node_options
 def enable(where: Where, name: str) -> None:
     """Let calls of a function in again."""
@@ -124,7 +125,7 @@ def enable(where: Where, name: str) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=function_names)
 @click.option("--reason", default="", help="What callers are told.")
 @node_options
 def disable(where: Where, name: str, reason: str) -> None:

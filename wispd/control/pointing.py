@@ -23,6 +23,7 @@ from wispd.ports.versions import Alias, Cause, Change, Kept
 ROLLBACK_WARM_S: Final = 0.5  # calls go back to the old version after that, whether it is warm or not
 SHIFT_WARM_S: Final = 60.0
 REASON_MAX: Final = 200
+STICKY_MAX: Final = 64  # characters of the name of a header or a cookie
 NUMBER_MAX: Final = 2**53
 _ALIAS: Final = re.compile(ALIAS_PATTERN, re.ASCII)
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)  # Source: RFC 9110 §5.1
@@ -81,7 +82,8 @@ def sticky_of(document: object) -> Sticky | None:
     if not isinstance(document, dict):
         raise Fault("invalid_argument", 'sticky must be an object such as {"header": "X-User"}', key="sticky")
     fields.refuse_unknown(document, ["header", "cookie", "issue"], "sticky.")
-    header, cookie = (str(document.get(key) or "") for key in ("header", "cookie"))
+    given = {key: value for key, value in document.items() if value is not None}
+    header, cookie = (fields.text(given, key, STICKY_MAX) for key in ("header", "cookie"))
     if bool(header) == bool(cookie) or not _HEADER.fullmatch(header or cookie):
         raise Fault("invalid_argument", "sticky must name one header or one cookie", key="sticky")
     if header.lower() in _FORBIDDEN:

@@ -14,8 +14,8 @@ import click
 import pytest
 
 from wispd.cli import completing
-from wispd.cli.completing import SHELLS, asking, place_of
-from wispd.cli.main import main
+from wispd.cli.completing import SHELLS, alias_names, asking, place_of, secret_names
+from wispd.cli.main import main, wisp
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -91,3 +91,78 @@ def test_a_slow_node_does_not_hold_up_the_keyboard(monkeypatch: pytest.MonkeyPat
         assert asking(lambda _, __: ["alpha", "beta"])(context, parameter, "al") in (["alpha"], [])
     finally:
         never.set()
+
+
+NO_FUNCTIONS = {  # what NAME stands for there instead
+    "init": "a folder",
+    "secret set": "a secret",
+    "secret delete": "a secret",
+    "token create": "a token",
+    "namespace create": "a namespace",
+    "namespace delete": "a namespace",
+    "namespace show": "a namespace",
+}
+
+
+def parameters(group: click.Group, path: str = "") -> list[tuple[str, click.Parameter]]:
+    context = click.Context(group)
+    found = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            found += parameters(command, f"{path}{name} ")
+        found += [(f"{path}{name}", parameter) for parameter in command.params]
+    return found
+
+
+def test_every_name_that_a_node_knows_is_completed() -> None:
+    kinds = {"name": "function_names", "alias": "alias_names", "alias_name": "alias_names", "secret": "secret_names"}
+    missing, seen = [], set()
+    for path, parameter in parameters(wisp):
+        kind = (
+            "secret_names"
+            if path.startswith("secret ") and parameter.name == "name"
+            else kinds.get(str(parameter.name))
+        )
+        if kind is None or (kind == "function_names" and path in NO_FUNCTIONS):
+            continue
+        seen.add((path, kind))
+        if parameter._custom_shell_complete is not getattr(completing, kind):
+            missing.append(f"{path}: {parameter.name} is completed by shell_complete={kind}")
+    assert missing == []
+    assert {("deploy", "secret_names"), ("alias set", "alias_names"), ("why", "function_names")} <= seen
+
+
+def test_aliases_are_those_of_the_function_and_secrets_those_of_the_namespace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Client:
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def functions(self) -> list[dict[str, Any]]:
+            return [
+                {"name": "a", "aliases": {"live": {"1": 100}, "beta": {"2": 100}}},
+                {"name": "b", "aliases": {"live": {"1": 100}, "blue": {"1": 100}}},
+            ]
+
+    class Where:
+        def __init__(self, **given: Any) -> None:
+            assert given["namespace"] == "shop"
+
+        def client(self) -> Client:
+            return Client()
+
+    monkeypatch.setattr(completing, "WITHIN_S", 10.0)
+    monkeypatch.setattr("wispd.cli.options.Where", Where)
+    monkeypatch.setattr("wispd.client.secrets.listed", lambda _: [{"name": "DB"}, {"name": "KEY"}])
+    context = click.Context(click.Command("x"))
+    parameter = click.Argument(["name"])
+    context.params = {"namespace": "shop", "name": "a"}
+    assert alias_names(context, parameter, "") == ["beta", "live"]
+    assert secret_names(context, parameter, "K") == ["KEY"]
+    context.params = {"namespace": "shop", "name": None}
+    assert alias_names(context, parameter, "b") == ["beta", "blue"]
