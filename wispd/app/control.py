@@ -107,7 +107,11 @@ class ControlNode:
         )
         self._records = RecordReader(self._data_dir, price_list(settings.prices))
         self._node = Node(
-            node_id=node_id, version=_own_version(), data_dir=settings.data_dir, started_ns=clock.monotonic_ns()
+            node_id=node_id,
+            version=_own_version(),
+            data_dir=settings.data_dir,
+            # The node's start, not that of this process, which may have been replaced since.
+            started_ns=clock.monotonic_ns() - (max(clock.unix_ns() - found.started_us * 1000, 0) if found else 0),
         )
         self.stopping = asyncio.Event()
 

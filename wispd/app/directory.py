@@ -34,6 +34,7 @@ class Node(Struct, frozen=True, kw_only=True):
     created_us: int
     uid_first: int = 0  # of the leased range; 0: not started by root
     epoch: int = 0  # counts starts
+    started_us: int = 0  # of the latest start
 
 
 class DataDirectory:
@@ -63,7 +64,9 @@ class DataDirectory:
     def node(self, made: Node, *, uid_first: int) -> Node:
         """Return the node's identity: `made` on the first start; its epoch is counted up on each."""
         known = read_node(self.path) or made
-        node = msgspec.structs.replace(known, epoch=known.epoch + 1, uid_first=uid_first or known.uid_first)
+        node = msgspec.structs.replace(
+            known, epoch=known.epoch + 1, uid_first=uid_first or known.uid_first, started_us=made.created_us
+        )
         self.write("node.json", msgspec.json.encode(node))
         return node
 

@@ -94,7 +94,7 @@ def list_namespaces(where: Where) -> None:
     if where.as_json:
         print_json({"items": found, "next": None})
     else:
-        table(("name", "created"), [(one["name"], one["created"][:19]) for one in found])
+        table(("name", "created"), [(one["name"], _created(one)) for one in found])
 
 
 @namespace.command("show")
@@ -107,7 +107,7 @@ def show_namespace(where: Where, name: str) -> None:
     if where.as_json:
         print_json(found)
     else:
-        say(f"{found['name']}  created {found['created'][:19]}")
+        say(f"{found['name']}  created {_created(found)}")
 
 
 @namespace.command("delete")
@@ -171,3 +171,9 @@ def _row(one: dict[str, Any]) -> tuple[object, ...]:
         one["seq"], one["time"][:19], one["outcome"] + repeated, operation, one["target"], one["namespace"] or "",
         f"{who} ({one['role']})" if one["role"] else who, one["code"],
     )  # fmt: skip
+
+
+def _created(namespace: dict[str, Any]) -> str:
+    """Return when a namespace was made; the first one has always been there."""
+    text = str(namespace["created"])[:19].replace("T", " ")
+    return "with the node" if text.startswith("1970-01-01") else text

@@ -12,6 +12,7 @@ from wispd.cli.grouping import Group
 from wispd.cli.options import Where, node_options
 from wispd.cli.output import note, print_json, say, table
 from wispd.client import secrets
+from wispd.model.secret import VALUE_BYTES_MAX
 
 
 @click.group(cls=Group)
@@ -86,4 +87,6 @@ def _read_value(name: str, *, exact: bool) -> bytes:
         value = value.removesuffix(b"\n").removesuffix(b"\r")
     if not value:
         raise Fault("invalid_argument", f"standard input is empty: pipe the value of {name} in")
+    if len(value) > VALUE_BYTES_MAX:
+        raise Fault("payload_too_large", f"the value of {name} is {len(value)} bytes, limit {VALUE_BYTES_MAX}")
     return value

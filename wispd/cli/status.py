@@ -22,7 +22,12 @@ _NONE = {"ready": 0, "busy": 0, "starting": 0}
 @node_options
 def status(where: Where) -> None:
     """Show the node: where it is, its processes, its functions and their instances."""
+    from wispd.app.directory import holder_of
+
     local = _local(where)
+    if local.get("state") not in (None, "ended") and not holder_of(_folder(where)):
+        text = f"the node on {_folder(where)} was killed, nothing runs there; `wisp up` starts it again"
+        raise Fault("unavailable", text)
     try:
         with where.client() as client:
             told = client.status()
@@ -55,13 +60,16 @@ def composed(local: dict[str, Any], told: dict[str, Any], functions: list[dict[s
     return local | rest | {"gateway": gateway, "functions": rows}
 
 
+def _folder(where: Where) -> Path:
+    return Path(where.data_dir or settings.default_data_dir())
+
+
 def _local(where: Where) -> dict[str, Any]:
     url, _ = settings.remote()
     if url and not where.data_dir:
         return {}
-    path = Path(where.data_dir or settings.default_data_dir()) / "run" / "status.json"
     try:
-        found = msgspec.json.decode(path.read_bytes())
+        found = msgspec.json.decode((_folder(where) / "run" / "status.json").read_bytes())
     except (OSError, msgspec.DecodeError):
         return {}
     return found if isinstance(found, dict) else {}

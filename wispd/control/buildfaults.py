@@ -39,7 +39,8 @@ def lost(limit_bytes: int) -> Fault:
     return Fault(
         "build_failed",
         f"the build's sandbox ended before it was done; most likely it needed more memory than "
-        f"{limit_bytes >> 20} MB ([build] memory_bytes and disk_bytes of the node)",
+        f"{limit_bytes >> 20} MB ([build] memory_bytes and disk_bytes of the node); if a process of the node ended "
+        "at that time, which `wisp status` shows, deploy again",
         reason="lost",
     )
 

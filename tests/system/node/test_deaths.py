@@ -14,10 +14,12 @@ from nodes import WISP, Node, eventually, gone
 @pytest.mark.parametrize("role", ["gateway", "launcher", "control", "recorder"])
 def test_a_killed_process_comes_back_and_everything_is_served(node: Node, role: str) -> None:
     assert node.get("/fn/hello").text == "hello"
+    up_s = node.json("status")["uptime_s"]
     killed = node.kill(role)
     eventually(lambda: node.served("/fn/hello"), "served again")
     eventually(lambda: node.status()["state"] == "ready" and node.pid(role) not in (0, killed), "started again")
     eventually(node.ready, "ready again")
+    assert node.json("status")["uptime_s"] > up_s  # of the node, whichever process tells it
     assert node.get("/fn/hello").text == "hello"
     assert node.json("invoke", "hello")["body"] == "hello"
 
@@ -46,6 +48,10 @@ def test_when_the_supervisor_dies_all_go(node: Node) -> None:
     pids = node.pids()
     os.kill(pids[0], signal.SIGKILL)
     eventually(lambda: gone(pids), "all processes are gone")
+    told = node.cli("status")
+    assert told.returncode == 5
+    assert b"was killed" in told.stderr
+    assert b"ready" not in told.stdout
     node.up()
     assert node.get("/fn/hello").text == "hello"
     assert {one["name"]: one["restarts"] for one in node.status()["processes"]} == dict.fromkeys(

@@ -146,6 +146,15 @@ def test_listeners_are_reachable_and_private(tmp_path: Path) -> None:
         assert oct((tmp_path / "s").stat().st_mode & 0o777) == "0o600"
 
 
+def test_the_latest_start_is_kept_beside_the_first(tmp_path: Path) -> None:
+    held = directory(tmp_path)
+    held.node(MADE, uid_first=0)
+    held.node(Node(format=1, node_id="cd" * 16, created_us=7), uid_first=0)
+    known = read_node(tmp_path)
+    assert known is not None
+    assert (known.created_us, known.started_us) == (1, 7)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_key_that_root_put_back_becomes_readable_for_the_services(tmp_path: Path) -> None:
     held = DataDirectory(str(tmp_path / "data"), owner_uid=54321)
