@@ -46,12 +46,14 @@ class Account:
     def entry(self, outcome: Outcome, unsaid: int = 0) -> AuditEntry:
         """Return the entry."""
         who = self.principal
+        # Who knocks at another tenant's door is named to neither that tenant nor one that comes later.
+        strange = who is not None and who.namespace not in ("", self.namespace)
         return AuditEntry(
             time_us=self._now() // 1000,
             outcome=outcome,
             operation=printable(self.operation),
-            target=printable(self.target),
-            namespace=printable(self.namespace),
+            target=printable(f"{self.namespace}/{self.target}" if strange else self.target),
+            namespace=printable(who.namespace if who is not None and strange else self.namespace),
             token_id=who.token_id if who else "",
             token_name=printable(who.name) if who else "",
             token_namespace=who.namespace if who else "",

@@ -83,12 +83,14 @@ class Rollouts:
             started_by=by,
         )
         await self._pointing.warm(namespace, name, [target], patience_s=SHIFT_WARM_S)
+        base_counts = await self._counts(rollout)  # before the first call can reach it: that one counts, too
 
         def change(catalogue: Catalogue) -> tuple[None, list[Entry]]:
             check_rolling(catalogue, namespace, name)
             return None, _move(catalogue, rollout, by)
 
         await self._writer.apply(change)
+        self._watches[namespace, name] = Watch(0, self._clock.monotonic_ns(), base_counts)
         return rollout
 
     async def end(self, namespace: str, name: str, *, promote: bool, by: str = "") -> Rollout:
@@ -123,7 +125,7 @@ class Rollouts:
                 await self._look(rollout)
 
     async def _look(self, rollout: Rollout) -> None:
-        counts = {one.number: one for one in await self._gateway.counts(rollout.namespace, rollout.function)}
+        counts = await self._counts(rollout)
         key = (rollout.namespace, rollout.function)
         watch = self._watches.get(key)
         if watch is None or watch.step != rollout.step or _restarted(watch.base, counts):
@@ -134,6 +136,11 @@ class Rollouts:
         watch.waits_for = step.reason
         if step.move != "stay":
             await self._apply(rollout, step)
+            if step.move == "advance":  # what ends while the shares change belongs to the next step
+                self._watches[key] = Watch(rollout.step + 1, self._clock.monotonic_ns(), counts)
+
+    async def _counts(self, rollout: Rollout) -> dict[int, VersionCounts]:
+        return {one.number: one for one in await self._gateway.counts(rollout.namespace, rollout.function)}
 
     async def _apply(self, rollout: Rollout, step: Step) -> None:
         if step.move == "roll_back":

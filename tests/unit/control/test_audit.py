@@ -121,16 +121,19 @@ def test_changes_denials_and_failures_have_entries(tmp_path: Path) -> None:
                 ("done", f"PUT {put}", "hello", ""),
                 ("failed", f"PUT {put}", "x", "invalid_argument"),
                 ("denied", f"DELETE {delete}", "hello", "forbidden"),
-                ("denied", "GET /namespaces/{namespace}/functions", "", "not_found"),
+                ("denied", "GET /namespaces/{namespace}/functions", "other/", "not_found"),
                 ("failed", f"DELETE {delete}", "a\\n\\x1b[31mroot done", evil.json()["code"]),
                 ("denied", "GET /v1/status", "", "unauthenticated"),
             ]
             who = entries(node)[3]
             assert (who["role"], who["token_namespace"], who["token_id"]) == ("viewer", "default", "tok_viewer")
             listed = (await node.client.get(f"{SPACE}/audit?outcome=denied")).json()["items"]
-            assert [one["target"] for one in listed] == ["hello"], "of this namespace only"
+            assert {one["target"] for one in listed} == {"hello", "other/"}, "of this namespace's own tokens only"
+            assert (await node.client.post("/v1/namespaces", json={"name": "other"})).status_code == 201
+            theirs = (await node.client.get("/v1/namespaces/other/audit")).json()["items"]
+            assert [one["token_name"] for one in theirs if one["role"] == "viewer"] == [], "nothing of other tenants"
             verdict = (await node.client.get("/v1/audit/verification")).json()
-            assert (verdict["entries"], verdict["broken"]) == (7, 0)
+            assert (verdict["entries"], verdict["broken"]) == (8, 0)
 
     asyncio.run(scenario())
 
