@@ -18,6 +18,8 @@ import httpx
 import pytest
 from nodes import Node
 
+pytestmark = pytest.mark.once
+
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
@@ -84,8 +86,6 @@ def test_thumbnails(served: Node) -> None:
 READER = """
 import io
 import pyarrow.parquet as pq
-
-pytestmark = pytest.mark.once
 def handle(event):
     rows = pq.read_table(io.BytesIO(event.http.body)).to_pylist()
     return [{**row, "day": str(row["day"]), "revenue": str(row["revenue"])} for row in rows]

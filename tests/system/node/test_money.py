@@ -12,10 +12,10 @@ import httpx
 import pytest
 from nodes import Node, eventually
 
+pytestmark = pytest.mark.once
+
 BUSY = """
 import time
-
-pytestmark = pytest.mark.once
 
 def handle(event, context):
     end = time.monotonic() + 0.02
